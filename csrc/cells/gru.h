@@ -1,0 +1,35 @@
+// The GRU whose reset gate follows the matrix product, as torch.nn and cuDNN have it: K. Cho et al.,
+// Learning phrase representations using RNN encoder-decoder, EMNLP 2014 (arXiv:1406.1078, version 1).
+#pragma once
+#include "cells/cell.h"
+
+namespace fused_rnn {
+
+struct Gru {
+  static constexpr const char* kName = "gru";
+  static constexpr int kGates = 3;                // r, z, n
+  static constexpr int kTape = 4;                 // r, z, n, and the recurrent part of n before the reset
+  static constexpr bool kHasC = false, kSameGates = false, kProjects = false;
+  static constexpr bool kReadsBefore = true, kReadsAfter = false;
+
+  template <class T>
+  FR_FN static State<T> step(const T* x, const T* r, State<T> before, T* tape) {
+    const T reset = sigmoid(x[0] + r[0]), z = sigmoid(x[1] + r[1]), n = tanh(x[2] + reset * r[2]);
+    tape[0] = reset, tape[1] = z, tape[2] = n, tape[3] = r[2];
+    return {n + z * (before.h - n), T{}};
+  }
+
+  template <class T>
+  FR_FN static State<T> step_backward(const T* tape, State<T> before, State<T>, State<T> grad, T* dx,
+                                      T* dr) {
+    constexpr Element<T> one = 1;
+    const T reset = tape[0], z = tape[1], n = tape[2], r_n = tape[3];
+    dx[2] = grad.h * (one - z) * (one - n * n);
+    dr[2] = dx[2] * reset;
+    dr[0] = dx[0] = dx[2] * r_n * reset * (one - reset);
+    dr[1] = dx[1] = grad.h * (before.h - n) * z * (one - z);
+    return {grad.h * z, T{}};
+  }
+};
+
+}  // namespace fused_rnn

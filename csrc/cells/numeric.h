@@ -1,0 +1,135 @@
+// The elementary functions of every cell, branch-free, over a value type T: a float, a double, or a
+// vector of them (GCC vector extension). Each is within 4 ULP of the true value wherever that is a
+// normal number; NaN goes through, infinities and signed zeros are exact (tests/cpp/test_numeric.cpp).
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#define FR_FN inline __attribute__((always_inline))
+
+namespace fused_rnn {
+
+template <class T>
+struct ValueTraits {                              // a vector type: what a lane is, and integers beside it
+  using Element = std::remove_cv_t<std::remove_reference_t<decltype(T{}[0])>>;
+  using Bits = decltype(T{} < T{});
+};
+template <>
+struct ValueTraits<float> {
+  using Element = float;
+  using Bits = int32_t;
+};
+template <>
+struct ValueTraits<double> {
+  using Element = double;
+  using Bits = int64_t;
+};
+template <class T>
+using Element = typename ValueTraits<T>::Element;
+
+template <class To, class From>
+FR_FN To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  __builtin_memcpy(&to, &from, sizeof(To));
+  return to;
+}
+
+template <class T>
+FR_FN T splat(Element<T> x) {
+  return x - T{};                                 // not T{} + x, which turns -0 into +0
+}
+
+template <class T>
+FR_FN T clamp(T x, Element<T> low, Element<T> high) {
+  x = x < low ? splat<T>(low) : x;                // false for NaN, which therefore stays
+  return x > high ? splat<T>(high) : x;
+}
+
+// The constants of exp in each precision: ln 2 in two parts (the first exact times any exponent), and
+// 1.5 * 2^(mantissa bits), which added to a number rounds it to an integer in its low bits.
+template <class E>
+struct ExpConstants;
+template <>
+struct ExpConstants<float> {
+  static constexpr float kRound = 12582912.f, kLn2High = 0.693145751953125f, kLn2Low = 1.42860682e-6f;
+  static constexpr float kLow = -87.f, kHigh = 89.f, kTanhHigh = 20.f;
+  static constexpr int kMantissa = 23, kBias = 127;
+};
+template <>
+struct ExpConstants<double> {
+  static constexpr double kRound = 6755399441055744., kLn2High = 0.693145751953125,
+                          kLn2Low = 1.42860682030941723212e-6;
+  static constexpr double kLow = -708., kHigh = 710., kTanhHigh = 40.;
+  static constexpr int kMantissa = 52, kBias = 1023;
+};
+
+// exp(r) - 1 for |r| <= ln(2) / 2, with a small relative error: minimax forms of the Cephes library
+// (S. Moshier, netlib.org/cephes: single/expf.c, double/exp.c).
+template <class T>
+FR_FN T expm1_reduced(T r) {
+  if constexpr (sizeof(Element<T>) == 4) {
+    T q = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    q = q * r + 8.3334519073e-3f;
+    q = q * r + 4.1665795894e-2f;
+    q = q * r + 1.6666665459e-1f;
+    q = q * r + 5.0000001201e-1f;
+    return q * r * r + r;
+  } else {
+    const T r2 = r * r;
+    const T p = r * ((r2 * 1.26177193074810590878e-4 + 3.02994407707441961300e-2) * r2 + 1.);
+    T q = r2 * 3.00198505138664455042e-6 + 2.52448340349684104192e-3;
+    q = (q * r2 + 2.27265548208155028766e-1) * r2 + 2.;
+    return (p + p) / (q - p);
+  }
+}
+
+template <class T>
+struct Exp {                                      // exp(x) = scale * (1 + m), scale a power of two
+  T scale, m;
+};
+
+// x is at most kHigh, where the scale is infinite, and at least kLow.
+template <class T>
+FR_FN Exp<T> exp_parts(T x) {
+  using C = ExpConstants<Element<T>>;
+  using Bits = typename ValueTraits<T>::Bits;
+  const T rounded = x * Element<T>(1.44269504088896340736) + C::kRound;
+  const T n = rounded - C::kRound;
+  const T r = (x - n * C::kLn2High) - n * C::kLn2Low;
+  const Bits exponent = bit_cast<Bits>(rounded) + C::kBias;
+  return {bit_cast<T>(exponent << C::kMantissa), expm1_reduced(r)};
+}
+
+// 1 / (1 + exp(-x)). Below the smallest normal number it may be flushed to zero.
+template <class T>
+FR_FN T sigmoid(T x) {
+  using C = ExpConstants<Element<T>>;
+  const Exp<T> e = exp_parts(clamp(-x, C::kLow, C::kHigh));
+  return Element<T>(1) / (Element<T>(1) + e.scale * (Element<T>(1) + e.m));
+}
+
+// expm1(2|x|) / (expm1(2|x|) + 2) with the sign of x: exactly odd, and exact to the last bits near zero.
+template <class T>
+FR_FN T tanh(T x) {
+  using C = ExpConstants<Element<T>>;
+  using Bits = typename ValueTraits<T>::Bits;
+  constexpr auto kSign = static_cast<Element<Bits>>(Element<Bits>(1) << (8 * sizeof(Element<T>) - 1));
+  const Bits sign = bit_cast<Bits>(x) & kSign;
+  const T magnitude = bit_cast<T>(bit_cast<Bits>(x) & ~kSign);
+  const Exp<T> e = exp_parts(clamp(magnitude + magnitude, Element<T>(0), C::kTanhHigh));
+  const T m = e.scale * e.m + (e.scale - Element<T>(1));
+  return bit_cast<T>(bit_cast<Bits>(m / (m + Element<T>(2))) | sign);
+}
+
+template <class T>
+FR_FN T relu(T x) {
+  return x < Element<T>(0) ? T{} : x;
+}
+// The derivative of relu, from its value.
+template <class T>
+FR_FN T relu_slope(T y) {
+  return y > Element<T>(0) ? splat<T>(1) : T{};
+}
+
+}  // namespace fused_rnn
