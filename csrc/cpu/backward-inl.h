@@ -1,0 +1,203 @@
+// The recurrence backward. Again a thread takes a slice of the batch through all steps, now from the
+// last to the first: dh = what the step after hands back + the gates' gradients there @ weight_hh + the
+// output's own gradient, then the cell's backward step over it. The weights' gradients follow, in one
+// product over all rows (outer-inl.h).
+#pragma once
+#include "cpu/outer-inl.h"
+
+namespace fused_rnn::cpu::FUSED_RNN_ISA {
+
+template <class Cell, class T>
+class BackwardPass {
+  static constexpr int W = kLanes<T>, G = Cell::kGates;
+  static constexpr int V = kRegisters == 32 ? 4 : 2, kPanel = V * W;   // columns of a panel
+
+ public:
+  explicit BackwardPass(const Backward<T>& args)
+      : a_(args),
+        p_(args.problem),
+        gates_(G * p_.hidden),
+        out_panels_(ceil_div(p_.out, kPanel)),
+        hidden_panels_(p_.weight_hr ? ceil_div(p_.hidden, kPanel) : 0),
+        carry_row_(out_panels_ * kPanel),
+        weights_(out_panels_ * gates_ * kPanel),
+        projection_(hidden_panels_ * p_.out * kPanel),
+        carry_(p_.batch * carry_row_),
+        dr_(Cell::kSameGates ? 0 : p_.rows * gates_),
+        d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
+        hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
+        sums_(p_.batch * kPanel) {}
+
+  // The three shares of a thread, with a barrier between them.
+  void pack(int thread, int count) {
+    for (int64_t p = out_panels_ * thread / count; p < out_panels_ * (thread + 1) / count; ++p) {
+      pack_panel(p_.weight_hh, gates_, p_.out, p, weights_);
+    }
+    for (int64_t p = hidden_panels_ * thread / count; p < hidden_panels_ * (thread + 1) / count; ++p) {
+      pack_panel(p_.weight_hr, p_.out, p_.hidden, p, projection_);
+    }
+  }
+
+  void run(int thread, int count) {
+    const int64_t first = p_.batch * thread / count, last = p_.batch * (thread + 1) / count;
+    start(first, last);
+    for (int64_t s = p_.num_steps - 1; s >= 0; --s) {
+      const Step& step = p_.steps[s];
+      const int64_t end = min(last, step.size);
+      if (end <= first) continue;
+      const int64_t go_on = s + 1 < p_.num_steps ? min(end, p_.steps[s + 1].kept) : 0;
+      const T* dr_after = go_on > first ? dr() + p_.steps[s + 1].row * gates_ : nullptr;
+      p_.weight_hr ? projected_step(s, first, end, go_on, dr_after) : plain_step(s, first, end, go_on, dr_after);
+      finish(max(first, min(end, step.kept)), end, dr() + step.row * gates_);
+    }
+    if (p_.num_steps == 0) finish(first, last, nullptr);
+  }
+
+  void weights(int thread, int count) {
+    if (a_.d_weight_hh || a_.d_bias_hh) {
+      OuterProduct<T> product(p_.steps, p_.num_steps, gates_, p_.out);
+      product.run(thread, count, a_.d_weight_hh, a_.d_bias_hh, [&](int64_t s, int64_t b) {
+        return OuterRow<T>{dr() + (p_.steps[s].row + b) * gates_, before(a_.output, p_.h_0, p_.out, s, b)};
+      });
+    }
+    if (a_.d_weight_hr) {
+      OuterProduct<T> product(p_.steps, p_.num_steps, p_.out, p_.hidden);
+      product.run(thread, count, a_.d_weight_hr, nullptr, [&](int64_t s, int64_t b) {
+        const int64_t row = p_.steps[s].row + b;
+        return OuterRow<T>{d_out_ + row * p_.out, hidden_ + row * p_.hidden};
+      });
+    }
+  }
+
+ private:
+  // The gradients of r: those of x where the cell has them equal.
+  T* dr() const { return Cell::kSameGates ? a_.d_xg : dr_; }
+
+  // Row of the state before step s of sequence b, in an array that forward filled or the initial state.
+  FR_FN const T* before(const T* made, const T* initial, int64_t width, int64_t s, int64_t b) const {
+    return b < p_.steps[s].kept ? made + (p_.steps[s - 1].row + b) * width : initial + b * width;
+  }
+
+  void pack_panel(const T* w, int64_t k, int64_t columns, int64_t p, T* packed) const {
+    pack_columns<V>([&](int64_t i) __attribute__((always_inline)) { return w + i * columns; }, k, columns, p * kPanel,
+            packed + p * k * kPanel);
+  }
+
+  // carry_ holds what dh gets beside the matrix product, and d_c_0 the running gradient of c.
+  void start(int64_t first, int64_t last) {
+    for (int64_t b = first; b < last; ++b) {
+      T* carry = carry_ + b * carry_row_;
+      __builtin_memset(carry, 0, carry_row_ * sizeof(T));
+      if (a_.grad_h_n) __builtin_memcpy(carry, a_.grad_h_n + b * p_.out, p_.out * sizeof(T));
+      if (a_.d_c_0) {
+        T* dc = a_.d_c_0 + b * p_.hidden;
+        a_.grad_c_n ? __builtin_memcpy(dc, a_.grad_c_n + b * p_.hidden, p_.hidden * sizeof(T))
+                    : __builtin_memset(dc, 0, p_.hidden * sizeof(T));
+      }
+    }
+  }
+
+  // sums_[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at this step.
+  void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
+    const T* carry = carry_ + p * kPanel;
+    if (dr_after) {
+      multiply<V>(go_on - first, Left<T>{dr_after + first * gates_, gates_, 1}, static_cast<const T*>(weights_) + p * gates_ * kPanel, gates_,
+                  {carry + first * carry_row_, carry_row_}, {sums_ + first * kPanel, kPanel});
+    }
+    for (int64_t b = max(first, go_on); b < end; ++b) {
+      __builtin_memcpy(sums_ + b * kPanel, carry + b * carry_row_, kPanel * sizeof(T));
+    }
+  }
+
+  void plain_step(int64_t s, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
+    for (int64_t i = 0; i < out_panels_; ++i) {
+      const int64_t p = s & 1 ? out_panels_ - 1 - i : i;
+      state_gradient(p, first, end, go_on, dr_after);
+      const T* grad = a_.grad_output ? a_.grad_output + p_.steps[s].row * p_.out : nullptr;
+      for (int64_t b = first; b < end; ++b) cell(s, b, p, grad ? grad + b * p_.out : nullptr);
+    }
+  }
+
+  void projected_step(int64_t s, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
+    const int64_t row = p_.steps[s].row;
+    for (int64_t p = 0; p < out_panels_; ++p) {
+      state_gradient(p, first, end, go_on, dr_after);
+      for (int64_t b = first; b < end; ++b) {
+        for (int64_t j = p * kPanel; j < min(p_.out, (p + 1) * kPanel); ++j) {
+          const int64_t at = (row + b) * p_.out + j;
+          d_out_[at] = sums_[b * kPanel + j - p * kPanel] + (a_.grad_output ? a_.grad_output[at] : T(0));
+        }
+      }
+    }
+    for (int64_t b = first; b < end; ++b) __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
+    for (int64_t p = 0; p < hidden_panels_; ++p) {
+      multiply<V>(end - first, Left<T>{d_out_ + (row + first) * p_.out, p_.out, 1}, projection_ + p * p_.out * kPanel,
+                  p_.out, {nullptr, 0}, {sums_ + first * kPanel, kPanel});
+      for (int64_t b = first; b < end; ++b) cell(s, b, p, nullptr);
+    }
+  }
+
+  // The cell's backward step for the units of panel p, whose dh is sums_[b] plus grad.
+  FR_FN void cell(int64_t s, int64_t b, int64_t p, const T* grad) {
+    for (int v = 0; v < V; ++v) {
+      const int64_t unit = p * kPanel + v * W, lanes = p_.hidden - unit;
+      if (lanes >= W) {
+        units(s, b, unit, AllLanes<T>{}, sums_ + b * kPanel + v * W, grad);
+      } else if (lanes > 0) {
+        units(s, b, unit, lanes, sums_ + b * kPanel + v * W, grad);
+      }
+    }
+  }
+
+  template <class Lanes>
+  FR_FN void units(int64_t s, int64_t b, int64_t unit, Lanes lanes, const T* sum, const T* grad_output) {
+    const int64_t H = p_.hidden, row = p_.steps[s].row + b;
+    State<Vec<T>> state_before{}, after{}, grad{};
+    Vec<T> tape[Cell::kTape + 1], dx[G], dr[G];
+    grad.h = load(sum);
+    if (grad_output) grad.h += load(grad_output + unit, lanes);
+    for (int k = 0; k < Cell::kTape; ++k) tape[k] = load(a_.tape + (row * Cell::kTape + k) * H + unit, lanes);
+    if constexpr (Cell::kReadsBefore) state_before.h = load(before(a_.output, p_.h_0, H, s, b) + unit, lanes);
+    if constexpr (Cell::kReadsAfter) after.h = load(a_.output + row * H + unit, lanes);
+    if constexpr (Cell::kHasC) {
+      state_before.c = load(before(a_.cells, p_.c_0, H, s, b) + unit, lanes);
+      after.c = load(a_.cells + row * H + unit, lanes);
+      grad.c = load(a_.d_c_0 + b * H + unit, lanes);
+    }
+    const State<Vec<T>> direct = Cell::step_backward(tape, state_before, after, grad, dx, dr);
+    for (int g = 0; g < G; ++g) {
+      store(a_.d_xg + (row * G + g) * H + unit, dx[g], lanes);
+      if constexpr (!Cell::kSameGates) store(dr_ + (row * G + g) * H + unit, dr[g], lanes);
+    }
+    if constexpr (Cell::kHasC) store(a_.d_c_0 + b * H + unit, direct.c, lanes);
+    if constexpr (Cell::kProjects) {
+      if (p_.weight_hr) return store(hidden_ + row * H + unit, Cell::hidden(tape, after.c), lanes);
+    }
+    store(carry_ + b * carry_row_ + unit, direct.h, lanes);
+  }
+
+  // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: there is no step).
+  void finish(int64_t first, int64_t end, const T* dr) {
+    if (first >= end) return;
+    for (int64_t p = 0; p < out_panels_; ++p) {
+      state_gradient(p, first, end, dr ? end : first, dr);
+      for (int64_t b = first; b < end; ++b) {
+        const int64_t column = p * kPanel, n = min(kPanel, p_.out - column);
+        __builtin_memcpy(a_.d_h_0 + b * p_.out + column, sums_ + b * kPanel, n * sizeof(T));
+      }
+    }
+  }
+
+  const Backward<T>& a_;
+  const Problem<T>& p_;
+  const int64_t gates_, out_panels_, hidden_panels_, carry_row_;
+  Buffer<T> weights_;                             // [out_panels][gates][V][W]
+  Buffer<T> projection_;                          // [hidden_panels][out][V][W]
+  Buffer<T> carry_;                               // [batch][carry_row]
+  Buffer<T> dr_;                                  // [rows][gates], where not equal to d_xg
+  Buffer<T> d_out_;                               // [rows][out], the whole gradient of a projected h
+  Buffer<T> hidden_;                              // [rows][hidden], h before the projection
+  Buffer<T> sums_;                                // [batch][V][W]
+};
+
+}  // namespace fused_rnn::cpu::FUSED_RNN_ISA
