@@ -1,0 +1,84 @@
+// The Python module fused_rnn._C: what was built, and which instruction set runs. Loading it
+// registers the ops of csrc/torch with PyTorch. No maths and no tensors here.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <torch/version.h>
+
+#include <string>
+#include <vector>
+
+#include "cpu/kernels.h"
+
+namespace fused_rnn {
+namespace {
+
+namespace py = pybind11;
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang " + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__) + "." +
+         std::to_string(__clang_patchlevel__);
+#elif defined(__GNUC__)
+  return "gcc " + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__) + "." +
+         std::to_string(__GNUC_PATCHLEVEL__);
+#else
+  return "unknown";
+#endif
+}
+
+bool has_openmp() {
+#ifdef _OPENMP
+  return true;
+#else
+  return false;
+#endif
+}
+
+std::vector<std::string> names(const std::vector<cpu::Isa>& isas) {
+  std::vector<std::string> result;
+  for (cpu::Isa isa : isas) result.emplace_back(cpu::name(isa));
+  return result;
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["torch"] = TORCH_VERSION;
+  info["compiler"] = compiler();
+  info["isas"] = names(cpu::compiled_isas());
+  info["openmp"] = has_openmp();
+  info["cuda"] = false;
+  info["cuda_reason"] = "this release has no CUDA kernels";
+  return info;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+void set_cpu_isa(const std::string& wanted) {
+  for (cpu::Isa isa : cpu::available_isas()) {
+    if (wanted == cpu::name(isa)) return cpu::set_isa(isa);
+  }
+  throw py::value_error("set_cpu_isa: expected one of " + join(names(cpu::available_isas())) +
+                        " (compiled, and supported by this CPU), but got '" + wanted + "'");
+}
+
+}  // namespace
+}  // namespace fused_rnn
+
+PYBIND11_MODULE(_C, module) {
+  using namespace fused_rnn;
+  module.doc() = "Compiled part of fused_rnn; its ops are in torch.ops.fused_rnn.";
+  module.def("build_info", &build_info, "What was compiled, by which compiler, for which torch.");
+  module.def(
+      "cpu_isa", [] { return std::string(cpu::name(cpu::current_isa())); },
+      "Instruction set in use; it obeys ATEN_CPU_CAPABILITY at start.");
+  module.def("set_cpu_isa", &set_cpu_isa, py::arg("name"),
+             "Uses another of available_cpu_isas(); raises ValueError for any other name.");
+  module.def(
+      "available_cpu_isas", [] { return names(cpu::available_isas()); },
+      "Instruction sets that were compiled and that this CPU supports.");
+}

@@ -1,0 +1,184 @@
+// CPU kernels of the ops: tensors in, the plain structs of cpu/kernels.h out. float16 and bfloat16 are
+// converted at this border and computed in float32.
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <algorithm>
+
+#include "cpu/kernels.h"
+#include "torch/check.h"
+
+namespace fused_rnn {
+namespace {
+
+// torch's choice, which obeys ATEN_CPU_CAPABILITY, at the time this library is loaded.
+const bool isa_chosen = [] {
+  const std::string capability = at::get_cpu_capability();
+  for (cpu::Isa isa : cpu::available_isas()) {
+    if ((isa == cpu::Isa::kAvx512 && capability == "AVX512") || (isa == cpu::Isa::kAvx2 && capability == "AVX2")) {
+      cpu::set_isa(isa);
+    }
+  }
+  return true;
+}();
+
+Tensor dense(const Tensor& tensor, at::ScalarType dtype) { return tensor.to(dtype).contiguous(); }
+Tensor dense(const MaybeTensor& tensor, at::ScalarType dtype) {
+  return defined(tensor) ? dense(*tensor, dtype) : Tensor();
+}
+
+template <class T>
+const T* input(const Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
+}
+template <class T>
+T* result(const Tensor& tensor) {
+  return tensor.defined() ? tensor.mutable_data_ptr<T>() : nullptr;
+}
+
+Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) { return at::empty_symint(shape, like.options()); }
+
+template <class T>
+const cpu::Kernels<T>& kernels() {
+  if constexpr (std::is_same_v<T, double>) {
+    return cpu::kernels().twice;
+  } else {
+    return cpu::kernels().single;
+  }
+}
+
+// What forward and backward share, in the dtype that is computed in.
+struct Shared {
+  Sizes sizes;
+  at::ScalarType dtype;                           // computed in
+  Tensor h_0, c_0, weight_hh, weight_hr;
+  std::vector<cpu::Step> steps;
+
+  Shared(const Sizes& s, const Tensor& like, const Tensor& h, const MaybeTensor& c, const Tensor& w_hh,
+         const MaybeTensor& w_hr, const MaybeTensor& batch_sizes, bool reverse)
+      : sizes(s),
+        dtype(compute_dtype(like.scalar_type())),
+        h_0(dense(h, dtype)),
+        c_0(dense(c, dtype)),
+        weight_hh(dense(w_hh, dtype)),
+        weight_hr(dense(w_hr, dtype)) {
+    const int64_t batch = number(s.batch), rows = number(s.rows);
+    if (s.packed) {
+      const Tensor counts = batch_sizes->contiguous();
+      check_batch_sizes(counts, batch, rows);
+      steps = cpu::packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), reverse);
+    } else {
+      steps = cpu::dense_steps(number(s.leading[0]), batch, reverse);
+    }
+  }
+
+  static int64_t number(const c10::SymInt& size) { return size.expect_int(); }
+
+  template <class T>
+  cpu::Problem<T> problem() const {
+    return {steps.data(),
+            static_cast<int64_t>(steps.size()),
+            number(sizes.rows),
+            number(sizes.batch),
+            number(sizes.hidden),
+            number(sizes.out),
+            input<T>(h_0),
+            input<T>(c_0),
+            input<T>(weight_hh),
+            input<T>(weight_hr),
+            threads()};
+  }
+
+  // A thread takes sequences; below this many multiplications a team costs more than it saves.
+  int threads() const {
+    constexpr double kWorthATeam = 200'000;
+    if (at::in_parallel_region()) return 1;
+    const double work = static_cast<double>(number(sizes.rows)) * weight_hh.numel();
+    if (work < kWorthATeam) return 1;
+    return static_cast<int>(std::clamp<int64_t>(number(sizes.batch), 1, at::get_num_threads()));
+  }
+};
+
+template <class T>
+RecurrenceTrain run(const ForwardInputs& in, const Shared& shared, bool train) {
+  const Sizes& sizes = shared.sizes;
+  const Tensor xg = dense(in.xg, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
+  const Tensor output = empty(xg, sizes.with(sizes.out)), h_n = empty(xg, in.h_0.sym_sizes());
+  Tensor c_n, cells, tape;
+  if (sizes.cell.has_c) {
+    c_n = empty(xg, in.c_0->sym_sizes());
+    if (train) cells = empty(xg, sizes.with(sizes.hidden));
+  }
+  if (train && sizes.cell.tape) tape = empty(xg, sizes.with(sizes.hidden * sizes.cell.tape));
+  kernels<T>().forward(sizes.row, {shared.problem<T>(), input<T>(xg), input<T>(bias_hh), result<T>(output),
+                                   result<T>(h_n), result<T>(c_n), result<T>(cells), result<T>(tape)});
+  const auto dtype = in.xg.scalar_type();
+  return {output.to(dtype), h_n.to(dtype), c_n.defined() ? c_n.to(dtype) : c_n, cells, tape};
+}
+
+RecurrenceTrain forward(const ForwardInputs& in, bool train) {
+  const Shared shared(check(in), in.xg, in.h_0, in.c_0, in.weight_hh, in.weight_hr, in.batch_sizes, in.reverse);
+  return shared.dtype == at::kDouble ? run<double>(in, shared, train) : run<float>(in, shared, train);
+}
+
+template <class T>
+RecurrenceBackward run(const BackwardInputs& in, const Shared& shared) {
+  const auto dense_grad = [&](const MaybeTensor& grad) { return dense(grad, shared.dtype); };
+  const Tensor grad_output = dense_grad(in.grad_output), grad_h_n = dense_grad(in.grad_h_n);
+  const Tensor grad_c_n = dense_grad(in.grad_c_n), output = dense(in.output, shared.dtype);
+  const Tensor cells = dense_grad(in.cells), tape = dense_grad(in.tape);
+  const c10::SymInt gates = in.weight_hh.sym_size(0);
+  const Tensor d_xg = empty(output, shared.sizes.with(gates)), d_h_0 = empty(output, in.h_0.sym_sizes());
+  Tensor d_c_0, d_weight_hh, d_bias_hh, d_weight_hr;
+  if (shared.sizes.cell.has_c) d_c_0 = empty(output, in.c_0->sym_sizes());
+  if (in.output_mask[0]) d_weight_hh = empty(output, in.weight_hh.sym_sizes());
+  if (in.output_mask[1]) d_bias_hh = empty(output, {gates});
+  if (in.output_mask[2] && defined(in.weight_hr)) d_weight_hr = empty(output, in.weight_hr->sym_sizes());
+  kernels<T>().backward(
+      shared.sizes.row,
+      {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n), input<T>(grad_c_n), input<T>(output),
+       input<T>(cells), input<T>(tape), result<T>(d_xg), result<T>(d_h_0), result<T>(d_c_0), result<T>(d_weight_hh),
+       result<T>(d_bias_hh), result<T>(d_weight_hr)});
+  const auto stored = [&](const Tensor& tensor) {
+    return tensor.defined() ? tensor.to(in.output.scalar_type()) : tensor;
+  };
+  return {stored(d_xg), stored(d_h_0), stored(d_c_0), stored(d_weight_hh), stored(d_bias_hh), stored(d_weight_hr)};
+}
+
+Recurrence recurrence(const Tensor& xg, const Tensor& h_0, const MaybeTensor& c_0, const Tensor& weight_hh,
+                      const MaybeTensor& bias_hh, const MaybeTensor& weight_hr, const MaybeTensor& batch_sizes,
+                      std::string_view cell, bool reverse) {
+  auto [output, h_n, c_n, cells, tape] =
+      forward({xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse}, /*train=*/false);
+  return {output, h_n, c_n};
+}
+
+RecurrenceTrain recurrence_train(const Tensor& xg, const Tensor& h_0, const MaybeTensor& c_0, const Tensor& weight_hh,
+                                 const MaybeTensor& bias_hh, const MaybeTensor& weight_hr,
+                                 const MaybeTensor& batch_sizes, std::string_view cell, bool reverse) {
+  return forward({xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse}, /*train=*/true);
+}
+
+RecurrenceBackward recurrence_backward(const MaybeTensor& grad_output, const MaybeTensor& grad_h_n,
+                                       const MaybeTensor& grad_c_n, const Tensor& output, const MaybeTensor& cells,
+                                       const MaybeTensor& tape, const Tensor& h_0, const MaybeTensor& c_0,
+                                       const Tensor& weight_hh, const MaybeTensor& weight_hr,
+                                       const MaybeTensor& batch_sizes, std::string_view cell, bool reverse,
+                                       std::array<bool, 3> output_mask) {
+  const BackwardInputs in{grad_output, grad_h_n, grad_c_n,  output,      cells, tape,    h_0,
+                          c_0,         weight_hh, weight_hr, batch_sizes, cell,  reverse, output_mask};
+  const Shared shared(check(in), output, h_0, c_0, weight_hh, weight_hr, batch_sizes, reverse);
+  return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(fused_rnn, CPU, m) {
+  m.impl("recurrence", recurrence);
+  m.impl("recurrence_train", recurrence_train);
+  m.impl("recurrence_backward", recurrence_backward);
+}
+
+}  // namespace fused_rnn

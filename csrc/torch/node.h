@@ -1,0 +1,116 @@
+// A node of the autograd graph as PyTorch's own generated code writes them, with the two methods that
+// compiled autograd asks for. A node says NAME and a static `formula` from gradients, saved tensors,
+// attributes and the wanted outputs to the gradients of its inputs.
+#pragma once
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/dynamo/compiled_autograd.h>
+#include <torch/version.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace fused_rnn {
+
+using torch::autograd::SavedVariable;
+using torch::autograd::variable_list;
+
+// Nodes are owned by an intrusive pointer from torch 2.13 on, by a shared pointer before.
+template <class N>
+auto make_node() {
+#if TORCH_VERSION_MAJOR > 2 || TORCH_VERSION_MINOR >= 13
+  return c10::make_intrusive<N>();
+#else
+  return std::shared_ptr<N>(new N(), torch::autograd::deleteNode);
+#endif
+}
+
+// What a node holds beside tensors.
+struct Attributes {
+  std::string cell;
+  bool reverse;
+};
+
+template <class Self, size_t kInputs, size_t kOutputs>
+struct FormulaNode : torch::autograd::Node {
+  std::array<SavedVariable, kInputs> inputs;
+  std::array<SavedVariable, kOutputs> outputs;
+  Attributes attributes;
+
+  std::string name() const override { return Self::kName; }
+
+  void release_variables() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& saved : inputs) saved.reset_data();
+    for (auto& saved : outputs) saved.reset_data();
+  }
+
+  variable_list apply(variable_list&& grads) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return Self::formula(grads, unpack(), attributes, wanted());
+  }
+
+  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
+    for (const auto& saved : inputs) args.collect(saved, /*is_output=*/false);
+    for (const auto& saved : outputs) args.collect(saved, /*is_output=*/true);
+    args.collect(attributes.cell);
+    args.collect(attributes.reverse);
+  }
+
+  variable_list apply_with_saved(const variable_list& grads,
+                                 torch::dynamo::autograd::SwapSavedVariables& swap) override {
+    using namespace torch::dynamo::autograd;
+    for (auto& saved : inputs) swap.before(saved);
+    for (auto& saved : outputs) swap.before(saved);
+    PackedArgs packed;
+    packed.pack(unpack());
+    packed.pack(attributes.cell);
+    packed.pack(attributes.reverse);
+    packed.pack(wanted());
+    std::vector<at::IValue> args = std::move(packed).vec();
+    std::vector<at::TypePtr> schema;
+    for (const at::IValue& arg : args) {
+      schema.push_back(arg.isTensor() ? at::TypePtr(at::TensorType::get()) : arg.type());
+    }
+    const auto metadata = IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
+        get_input_metadata(next_edges()));
+    const auto& compiler = getPyCompilerInterface();
+    // As a custom function it may be bound again under its name, once a node of the graph.
+    const auto function = compiler->bind_function(swap.get_py_compiler(), name(), packed_formula, schema,
+                                                  /*is_custom_function=*/true, /*is_traceable=*/true);
+    variable_list result =
+        compiler->call_function(swap.get_py_compiler(), "apply_functional", function, grads, args, metadata);
+    for (auto& saved : inputs) swap.after(saved);
+    for (auto& saved : outputs) swap.after(saved);
+    return result;
+  }
+
+ private:
+  variable_list unpack() {
+    variable_list tensors;
+    tensors.reserve(kInputs + kOutputs);
+    for (const auto& saved : inputs) tensors.push_back(saved.unpack());
+    const auto self = getptr();
+    for (const auto& saved : outputs) tensors.push_back(saved.unpack(self));
+    return tensors;
+  }
+
+  std::vector<bool> wanted() {
+    std::vector<bool> result(num_outputs());
+    for (size_t i = 0; i < result.size(); ++i) result[i] = task_should_compute_output(i);
+    return result;
+  }
+
+  static variable_list packed_formula(const variable_list& grads, const std::vector<at::IValue>& args) {
+    torch::dynamo::autograd::PackedArgs packed(args);
+    const auto tensors = packed.unpack<variable_list>();
+    Attributes attributes;
+    attributes.cell = packed.unpack<std::string>();
+    attributes.reverse = packed.unpack<bool>();
+    return Self::formula(grads, tensors, attributes, packed.unpack<std::vector<bool>>());
+  }
+};
+
+}  // namespace fused_rnn
