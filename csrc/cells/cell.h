@@ -1,5 +1,5 @@
-// What a cell is. A cell is a struct of constants and two functions for ONE hidden unit, over a value
-// type T; it knows no time, no memory and no storage dtype.
+// What a cell is. A cell is a struct of constants and two functions for ONE hidden unit, over a
+// value type T; it knows no time, no memory and no storage dtype.
 //
 //   kGates      pre-activations a unit has; x[kGates] is the input's part of them, r[kGates] the
 //               recurrent part (with bias_hh), in torch.nn's order
@@ -10,8 +10,8 @@
 //   kProjects   a projection may follow; hidden(tape, c) then says h again
 //
 //   step(x, r, before, tape) -> the state after
-//   step_backward(tape, before, after, grad, dx, dr) -> the gradient that reaches `before` directly;
-//               what reaches it through r is left to the matrix product with dr
+//   step_backward(tape, before, after, grad, dx, dr) -> the gradient that reaches `before` directly
+//               (what reaches it through r is left to the matrix product with dr)
 #pragma once
 #include "cells/numeric.h"
 

@@ -1,5 +1,6 @@
-// A value and its derivative along one direction: arithmetic on duals is forward-mode differentiation,
-// so that a cell run on Dual<T> yields its tangent, and the tangent of its backward step.
+// A value and its derivative along one direction: arithmetic on duals is forward-mode
+// differentiation, so that a cell run on Dual<T> yields its tangent, and the tangent of its
+// backward step.
 #pragma once
 #include "cells/numeric.h"
 

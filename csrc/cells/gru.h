@@ -1,5 +1,6 @@
-// The GRU whose reset gate follows the matrix product, as torch.nn and cuDNN have it: K. Cho et al.,
-// Learning phrase representations using RNN encoder-decoder, EMNLP 2014 (arXiv:1406.1078, version 1).
+// The GRU whose reset gate follows the matrix product, as torch.nn and cuDNN have it: K. Cho et
+// al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014 (arXiv:1406.1078,
+// version 1).
 #pragma once
 #include "cells/cell.h"
 
@@ -7,8 +8,8 @@ namespace fused_rnn {
 
 struct Gru {
   static constexpr const char* kName = "gru";
-  static constexpr int kGates = 3;                // r, z, n
-  static constexpr int kTape = 4;                 // r, z, n, and the recurrent part of n before the reset
+  static constexpr int kGates = 3;  // r, z, n
+  static constexpr int kTape = 4;   // r, z, n, and the recurrent part of n before the reset
   static constexpr bool kHasC = false, kSameGates = false, kProjects = false;
   static constexpr bool kReadsBefore = true, kReadsAfter = false;
 
@@ -20,8 +21,8 @@ struct Gru {
   }
 
   template <class T>
-  FR_FN static State<T> step_backward(const T* tape, State<T> before, State<T>, State<T> grad, T* dx,
-                                      T* dr) {
+  FR_FN static State<T> step_backward(const T* tape, State<T> before, State<T>, State<T> grad,
+                                      T* dx, T* dr) {
     constexpr Element<T> one = 1;
     const T reset = tape[0], z = tape[1], n = tape[2], r_n = tape[3];
     dx[2] = grad.h * (one - z) * (one - n * n);

@@ -7,7 +7,7 @@ namespace fused_rnn {
 
 struct Lstm {
   static constexpr const char* kName = "lstm";
-  static constexpr int kGates = 4, kTape = 4;     // i, f, g, o
+  static constexpr int kGates = 4, kTape = 4;  // i, f, g, o
   static constexpr bool kHasC = true, kSameGates = true, kProjects = true;
   static constexpr bool kReadsBefore = false, kReadsAfter = false;
 

@@ -1,6 +1,7 @@
 // The elementary functions of every cell, branch-free, over a value type T: a float, a double, or a
 // vector of them (GCC vector extension). Each is within 4 ULP of the true value wherever that is a
-// normal number; NaN goes through, infinities and signed zeros are exact (tests/cpp/test_numeric.cpp).
+// normal number; NaN goes through, infinities and signed zeros are exact
+// (tests/cpp/test_numeric.cpp).
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -10,7 +11,7 @@
 namespace fused_rnn {
 
 template <class T>
-struct ValueTraits {                              // a vector type: what a lane is, and integers beside it
+struct ValueTraits {  // a vector type: what a lane is, and integers beside it
   using Element = std::remove_cv_t<std::remove_reference_t<decltype(T{}[0])>>;
   using Bits = decltype(T{} < T{});
 };
@@ -37,22 +38,23 @@ FR_FN To bit_cast(From from) {
 
 template <class T>
 FR_FN T splat(Element<T> x) {
-  return x - T{};                                 // not T{} + x, which turns -0 into +0
+  return x - T{};  // not T{} + x, which turns -0 into +0
 }
 
 template <class T>
 FR_FN T clamp(T x, Element<T> low, Element<T> high) {
-  x = x < low ? splat<T>(low) : x;                // false for NaN, which therefore stays
+  x = x < low ? splat<T>(low) : x;  // false for NaN, which therefore stays
   return x > high ? splat<T>(high) : x;
 }
 
-// The constants of exp in each precision: ln 2 in two parts (the first exact times any exponent), and
-// 1.5 * 2^(mantissa bits), which added to a number rounds it to an integer in its low bits.
+// The constants of exp in each precision: ln 2 in two parts (the first exact times any exponent),
+// and 1.5 * 2^(mantissa bits), which added to a number rounds it to an integer in its low bits.
 template <class E>
 struct ExpConstants;
 template <>
 struct ExpConstants<float> {
-  static constexpr float kRound = 12582912.f, kLn2High = 0.693145751953125f, kLn2Low = 1.42860682e-6f;
+  static constexpr float kRound = 12582912.f, kLn2High = 0.693145751953125f,
+                         kLn2Low = 1.42860682e-6f;
   static constexpr float kLow = -87.f, kHigh = 89.f, kTanhHigh = 20.f;
   static constexpr int kMantissa = 23, kBias = 127;
 };
@@ -85,7 +87,7 @@ FR_FN T expm1_reduced(T r) {
 }
 
 template <class T>
-struct Exp {                                      // exp(x) = scale * (1 + m), scale a power of two
+struct Exp {  // exp(x) = scale * (1 + m), scale a power of two
   T scale, m;
 };
 
@@ -109,14 +111,15 @@ FR_FN T sigmoid(T x) {
   return Element<T>(1) / (Element<T>(1) + e.scale * (Element<T>(1) + e.m));
 }
 
-// expm1(2|x|) / (expm1(2|x|) + 2) with the sign of x: exactly odd, and exact to the last bits near zero.
+// expm1(2|x|) / (expm1(2|x|) + 2) with the sign of x: exactly odd, and exact to the last bits near
+// zero.
 template <class T>
 FR_FN T tanh(T x) {
   using C = ExpConstants<Element<T>>;
   using Bits = typename ValueTraits<T>::Bits;
-  constexpr auto kSign = static_cast<Element<Bits>>(Element<Bits>(1) << (8 * sizeof(Element<T>) - 1));
-  const Bits sign = bit_cast<Bits>(x) & kSign;
-  const T magnitude = bit_cast<T>(bit_cast<Bits>(x) & ~kSign);
+  const Bits sign_bit = bit_cast<Bits>(splat<T>(-Element<T>(0)));
+  const Bits sign = bit_cast<Bits>(x) & sign_bit;
+  const T magnitude = bit_cast<T>(bit_cast<Bits>(x) & ~sign_bit);
   const Exp<T> e = exp_parts(clamp(magnitude + magnitude, Element<T>(0), C::kTanhHigh));
   const T m = e.scale * e.m + (e.scale - Element<T>(1));
   return bit_cast<T>(bit_cast<Bits>(m / (m + Element<T>(2))) | sign);

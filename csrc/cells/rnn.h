@@ -1,4 +1,5 @@
-// Elman's network, h' = f(x + r): J. L. Elman, Finding structure in time, Cognitive Science 14 (1990).
+// Elman's network, h' = f(x + r): J. L. Elman, Finding structure in time, Cognitive Science 14
+// (1990).
 #pragma once
 #include "cells/cell.h"
 
@@ -10,7 +11,7 @@ struct Tanh {
     return tanh(x);
   }
   template <class T>
-  FR_FN static T slope(T y) {                     // from the value
+  FR_FN static T slope(T y) {  // from the value
     return Element<T>(1) - y * y;
   }
 };
@@ -28,7 +29,7 @@ struct Relu {
 
 template <class Activation>
 struct Rnn {
-  static constexpr int kGates = 1, kTape = 0;     // h' itself says all that backward needs
+  static constexpr int kGates = 1, kTape = 0;  // h' itself says all that backward needs
   static constexpr bool kHasC = false, kSameGates = true, kProjects = false;
   static constexpr bool kReadsBefore = false, kReadsAfter = true;
 
@@ -38,7 +39,8 @@ struct Rnn {
   }
 
   template <class T>
-  FR_FN static State<T> step_backward(const T*, State<T>, State<T> after, State<T> grad, T* dx, T*) {
+  FR_FN static State<T> step_backward(const T*, State<T>, State<T> after, State<T> grad, T* dx,
+                                      T*) {
     dx[0] = grad.h * Activation::slope(after.h);
     return {T{}, T{}};
   }

@@ -6,7 +6,7 @@
 
 namespace fused_rnn {
 
-struct CellInfo {                                 // a cell's constants (cell.h) as values
+struct CellInfo {  // a cell's constants (cell.h) as values
   const char* name;
   int gates, tape;
   bool has_c, projects;

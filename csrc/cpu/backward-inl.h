@@ -1,7 +1,7 @@
-// The recurrence backward. Again a thread takes a slice of the batch through all steps, now from the
-// last to the first: dh = what the step after hands back + the gates' gradients there @ weight_hh + the
-// output's own gradient, then the cell's backward step over it. The weights' gradients follow, in one
-// product over all rows (outer-inl.h).
+// The recurrence backward. Again a thread takes a slice of the batch through all steps, now from
+// the last to the first: dh = what the step after hands back + the gates' gradients there @
+// weight_hh + the output's own gradient, then the cell's backward step over it. The weights'
+// gradients follow, in one product over all rows (outer-inl.h).
 #pragma once
 #include "cpu/outer-inl.h"
 
@@ -10,7 +10,7 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 template <class Cell, class T>
 class BackwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
-  static constexpr int V = kRegisters == 32 ? 4 : 2, kPanel = V * W;   // columns of a panel
+  static constexpr int V = kRegisters == 32 ? 4 : 2, kPanel = V * W;  // columns of a panel
 
  public:
   explicit BackwardPass(const Backward<T>& args)
@@ -33,7 +33,8 @@ class BackwardPass {
     for (int64_t p = out_panels_ * thread / count; p < out_panels_ * (thread + 1) / count; ++p) {
       pack_panel(p_.weight_hh, gates_, p_.out, p, weights_);
     }
-    for (int64_t p = hidden_panels_ * thread / count; p < hidden_panels_ * (thread + 1) / count; ++p) {
+    for (int64_t p = hidden_panels_ * thread / count; p < hidden_panels_ * (thread + 1) / count;
+         ++p) {
       pack_panel(p_.weight_hr, p_.out, p_.hidden, p, projection_);
     }
   }
@@ -47,7 +48,8 @@ class BackwardPass {
       if (end <= first) continue;
       const int64_t go_on = s + 1 < p_.num_steps ? min(end, p_.steps[s + 1].kept) : 0;
       const T* dr_after = go_on > first ? dr() + p_.steps[s + 1].row * gates_ : nullptr;
-      p_.weight_hr ? projected_step(s, first, end, go_on, dr_after) : plain_step(s, first, end, go_on, dr_after);
+      p_.weight_hr ? projected_step(s, first, end, go_on, dr_after)
+                   : plain_step(s, first, end, go_on, dr_after);
       finish(max(first, min(end, step.kept)), end, dr() + step.row * gates_);
     }
     if (p_.num_steps == 0) finish(first, last, nullptr);
@@ -57,7 +59,8 @@ class BackwardPass {
     if (a_.d_weight_hh || a_.d_bias_hh) {
       OuterProduct<T> product(p_.steps, p_.num_steps, gates_, p_.out);
       product.run(thread, count, a_.d_weight_hh, a_.d_bias_hh, [&](int64_t s, int64_t b) {
-        return OuterRow<T>{dr() + (p_.steps[s].row + b) * gates_, before(a_.output, p_.h_0, p_.out, s, b)};
+        return OuterRow<T>{dr() + (p_.steps[s].row + b) * gates_,
+                           before(a_.output, p_.h_0, p_.out, s, b)};
       });
     }
     if (a_.d_weight_hr) {
@@ -73,14 +76,16 @@ class BackwardPass {
   // The gradients of r: those of x where the cell has them equal.
   T* dr() const { return Cell::kSameGates ? a_.d_xg : dr_; }
 
-  // Row of the state before step s of sequence b, in an array that forward filled or the initial state.
-  FR_FN const T* before(const T* made, const T* initial, int64_t width, int64_t s, int64_t b) const {
+  // Row of the state before step s of sequence b, in an array that forward filled or the initial
+  // state.
+  FR_FN const T* before(const T* made, const T* initial, int64_t width, int64_t s,
+                        int64_t b) const {
     return b < p_.steps[s].kept ? made + (p_.steps[s - 1].row + b) * width : initial + b * width;
   }
 
   void pack_panel(const T* w, int64_t k, int64_t columns, int64_t p, T* packed) const {
-    pack_columns<V>([&](int64_t i) __attribute__((always_inline)) { return w + i * columns; }, k, columns, p * kPanel,
-            packed + p * k * kPanel);
+    pack_columns<V>([&](int64_t i) __attribute__((always_inline)) { return w + i * columns; }, k,
+                    columns, p * kPanel, packed + p * k * kPanel);
   }
 
   // carry_ holds what dh gets beside the matrix product, and d_c_0 the running gradient of c.
@@ -97,11 +102,13 @@ class BackwardPass {
     }
   }
 
-  // sums_[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at this step.
+  // sums_[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at
+  // this step.
   void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
     const T* carry = carry_ + p * kPanel;
     if (dr_after) {
-      multiply<V>(go_on - first, Left<T>{dr_after + first * gates_, gates_, 1}, static_cast<const T*>(weights_) + p * gates_ * kPanel, gates_,
+      multiply<V>(go_on - first, Left<T>{dr_after + first * gates_, gates_, 1},
+                  static_cast<const T*>(weights_) + p * gates_ * kPanel, gates_,
                   {carry + first * carry_row_, carry_row_}, {sums_ + first * kPanel, kPanel});
     }
     for (int64_t b = max(first, go_on); b < end; ++b) {
@@ -125,14 +132,17 @@ class BackwardPass {
       for (int64_t b = first; b < end; ++b) {
         for (int64_t j = p * kPanel; j < min(p_.out, (p + 1) * kPanel); ++j) {
           const int64_t at = (row + b) * p_.out + j;
-          d_out_[at] = sums_[b * kPanel + j - p * kPanel] + (a_.grad_output ? a_.grad_output[at] : T(0));
+          d_out_[at] =
+              sums_[b * kPanel + j - p * kPanel] + (a_.grad_output ? a_.grad_output[at] : T(0));
         }
       }
     }
-    for (int64_t b = first; b < end; ++b) __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
+    for (int64_t b = first; b < end; ++b)
+      __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
     for (int64_t p = 0; p < hidden_panels_; ++p) {
-      multiply<V>(end - first, Left<T>{d_out_ + (row + first) * p_.out, p_.out, 1}, projection_ + p * p_.out * kPanel,
-                  p_.out, {nullptr, 0}, {sums_ + first * kPanel, kPanel});
+      multiply<V>(end - first, Left<T>{d_out_ + (row + first) * p_.out, p_.out, 1},
+                  projection_ + p * p_.out * kPanel, p_.out, {nullptr, 0},
+                  {sums_ + first * kPanel, kPanel});
       for (int64_t b = first; b < end; ++b) cell(s, b, p, nullptr);
     }
   }
@@ -150,14 +160,17 @@ class BackwardPass {
   }
 
   template <class Lanes>
-  FR_FN void units(int64_t s, int64_t b, int64_t unit, Lanes lanes, const T* sum, const T* grad_output) {
+  FR_FN void units(int64_t s, int64_t b, int64_t unit, Lanes lanes, const T* sum,
+                   const T* grad_output) {
     const int64_t H = p_.hidden, row = p_.steps[s].row + b;
     State<Vec<T>> state_before{}, after{}, grad{};
     Vec<T> tape[Cell::kTape + 1], dx[G], dr[G];
     grad.h = load(sum);
     if (grad_output) grad.h += load(grad_output + unit, lanes);
-    for (int k = 0; k < Cell::kTape; ++k) tape[k] = load(a_.tape + (row * Cell::kTape + k) * H + unit, lanes);
-    if constexpr (Cell::kReadsBefore) state_before.h = load(before(a_.output, p_.h_0, H, s, b) + unit, lanes);
+    for (int k = 0; k < Cell::kTape; ++k)
+      tape[k] = load(a_.tape + (row * Cell::kTape + k) * H + unit, lanes);
+    if constexpr (Cell::kReadsBefore)
+      state_before.h = load(before(a_.output, p_.h_0, H, s, b) + unit, lanes);
     if constexpr (Cell::kReadsAfter) after.h = load(a_.output + row * H + unit, lanes);
     if constexpr (Cell::kHasC) {
       state_before.c = load(before(a_.cells, p_.c_0, H, s, b) + unit, lanes);
@@ -176,7 +189,8 @@ class BackwardPass {
     store(carry_ + b * carry_row_ + unit, direct.h, lanes);
   }
 
-  // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: there is no step).
+  // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: there is no
+  // step).
   void finish(int64_t first, int64_t end, const T* dr) {
     if (first >= end) return;
     for (int64_t p = 0; p < out_panels_; ++p) {
@@ -191,13 +205,13 @@ class BackwardPass {
   const Backward<T>& a_;
   const Problem<T>& p_;
   const int64_t gates_, out_panels_, hidden_panels_, carry_row_;
-  Buffer<T> weights_;                             // [out_panels][gates][V][W]
-  Buffer<T> projection_;                          // [hidden_panels][out][V][W]
-  Buffer<T> carry_;                               // [batch][carry_row]
-  Buffer<T> dr_;                                  // [rows][gates], where not equal to d_xg
-  Buffer<T> d_out_;                               // [rows][out], the whole gradient of a projected h
-  Buffer<T> hidden_;                              // [rows][hidden], h before the projection
-  Buffer<T> sums_;                                // [batch][V][W]
+  Buffer<T> weights_;     // [out_panels][gates][V][W]
+  Buffer<T> projection_;  // [hidden_panels][out][V][W]
+  Buffer<T> carry_;       // [batch][carry_row]
+  Buffer<T> dr_;          // [rows][gates], where not equal to d_xg
+  Buffer<T> d_out_;       // [rows][out], the whole gradient of a projected h
+  Buffer<T> hidden_;      // [rows][hidden], h before the projection
+  Buffer<T> sums_;        // [batch][V][W]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

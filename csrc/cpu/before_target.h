@@ -1,5 +1,6 @@
-// Everything of the standard library that the kernels use, included before an ISA's target is set: an
-// inline function compiled for that ISA could otherwise be the one that the linker keeps for all.
+// Everything of the standard library that the kernels use, included before an ISA's target is set:
+// an inline function compiled for that ISA could otherwise be the one that the linker keeps for
+// all.
 #pragma once
 #include <cstdint>
 #include <cstdlib>

@@ -1,25 +1,26 @@
-// The recurrence forward. A thread takes a slice of the batch through all steps, with no barrier: a step
-// is the product of the last h with weight_hh, a tile at a time, and the cell over each tile while it is
-// in the L1 cache. A panel holds kUnits vectors of hidden units, all gates of a unit side by side.
+// The recurrence forward. A thread takes a slice of the batch through all steps, with no barrier: a
+// step is the product of the last h with weight_hh, a tile at a time, and the cell over each tile
+// while it is in the L1 cache. A panel holds kUnits vectors of hidden units, all gates of a unit
+// side by side.
 #pragma once
 #include "cpu/pack-inl.h"
 #include "cpu/tile-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// Below this many rows in all, or with a batch of one, weights are used as they lie: packing reads and
-// writes them once, which costs about as much as the products of that many rows.
+// Below this many rows in all, or with a batch of one, weights are used as they lie: packing reads
+// and writes them once, which costs about as much as the products of that many rows.
 constexpr int64_t kFewRows = 32;
 
 template <class Cell, class T>
 class ForwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
   static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
-  static constexpr int kOutV = kRegisters == 32 ? 4 : 2;   // vectors of a panel of the projection
+  static constexpr int kOutV = kRegisters == 32 ? 4 : 2;  // vectors of a panel of the projection
 
-  struct Place {                                  // where a row of a step reads and writes
+  struct Place {  // where a row of a step reads and writes
     const T *h, *xg;
-    T *c, *hidden, *cells, *tape;                 // cells, tape: null in inference
+    T *c, *hidden, *cells, *tape;  // cells, tape: null in inference
   };
 
  public:
@@ -38,11 +39,13 @@ class ForwardPass {
   void pack(int thread, int count) {
     for (int64_t p = panels_ * thread / count; p < panels_ * (thread + 1) / count; ++p) {
       for (int v = 0; v < V; ++v) {
-        const int64_t unit = (p * kUnits + v / G) * W, valid = p_.hidden - unit, row = v % G * p_.hidden + unit;
+        const int64_t unit = (p * kUnits + v / G) * W, valid = p_.hidden - unit,
+                      row = v % G * p_.hidden + unit;
         const int64_t at = p * V * W + v * W;
         if (f_.bias_hh) store(bias_ + at, valid > 0 ? load(f_.bias_hh + row, valid) : Vec<T>{});
         if (packed_) {
-          pack_transposed(p_.weight_hh + row * p_.out, valid, p_.out, weights_ + p * p_.out * V * W + v * W, V * W);
+          pack_transposed(p_.weight_hh + row * p_.out, valid, p_.out,
+                          weights_ + p * p_.out * V * W + v * W, V * W);
         }
       }
     }
@@ -57,13 +60,17 @@ class ForwardPass {
 
   void run(int thread, int count) {
     const int64_t first = p_.batch * thread / count, last = p_.batch * (thread + 1) / count;
-    if (p_.c_0) copy(p_.c_0 + first * p_.hidden, (last - first) * p_.hidden, f_.c_n + first * p_.hidden);
-    if (p_.num_steps == 0) copy(p_.h_0 + first * p_.out, (last - first) * p_.out, f_.h_n + first * p_.out);
+    if (p_.c_0)
+      copy(p_.c_0 + first * p_.hidden, (last - first) * p_.hidden, f_.c_n + first * p_.hidden);
+    if (p_.num_steps == 0)
+      copy(p_.h_0 + first * p_.out, (last - first) * p_.out, f_.h_n + first * p_.out);
     for (int64_t s = 0; s < p_.num_steps; ++s) {
       const Step& step = p_.steps[s];
       const int64_t end = min(last, step.size), kept = min(end, step.kept);
-      if (first < kept) rows(first, kept - first, step, f_.output + p_.steps[s - 1].row * p_.out, s & 1);
-      if (max(first, kept) < end) rows(max(first, kept), end - max(first, kept), step, p_.h_0, s & 1);
+      if (first < kept)
+        rows(first, kept - first, step, f_.output + p_.steps[s - 1].row * p_.out, s & 1);
+      if (max(first, kept) < end)
+        rows(max(first, kept), end - max(first, kept), step, p_.h_0, s & 1);
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       for (int64_t b = max(first, go_on); b < end; ++b) {
         copy(f_.output + (step.row + b) * p_.out, p_.out, f_.h_n + b * p_.out);
@@ -72,15 +79,21 @@ class ForwardPass {
   }
 
  private:
-  static FR_FN void copy(const T* from, int64_t n, T* to) { __builtin_memcpy(to, from, n * sizeof(T)); }
+  static FR_FN void copy(const T* from, int64_t n, T* to) {
+    __builtin_memcpy(to, from, n * sizeof(T));
+  }
 
-  // Step for `n` sequences from b on; h[b] is the state before. Every other step takes the panels in
-  // reverse, so that the first ones are still in the cache.
+  // Step for `n` sequences from b on; h[b] is the state before. Every other step takes the panels
+  // in reverse, so that the first ones are still in the cache.
   void rows(int64_t b, int64_t n, const Step& step, const T* h, bool reverse) {
     const int64_t H = p_.hidden, row = step.row + b;
     T* hidden = p_.weight_hr ? projected_ + b * H : f_.output + row * H;
-    const Place place{h + b * p_.out, f_.xg + row * G * H, f_.c_n ? f_.c_n + b * H : nullptr, hidden,
-                      f_.cells ? f_.cells + row * H : nullptr, f_.tape ? f_.tape + row * Cell::kTape * H : nullptr};
+    const Place place{h + b * p_.out,
+                      f_.xg + row * G * H,
+                      f_.c_n ? f_.c_n + b * H : nullptr,
+                      hidden,
+                      f_.cells ? f_.cells + row * H : nullptr,
+                      f_.tape ? f_.tape + row * Cell::kTape * H : nullptr};
     for (int64_t i = 0; i < panels_; ++i) {
       const int64_t p = reverse ? panels_ - 1 - i : i;
       if (packed_) {
@@ -96,7 +109,8 @@ class ForwardPass {
     alignas(64) T sums[kTileRows<V> * V * W];
     const Rows<const T> init{f_.bias_hh ? bias_ + p * V * W : nullptr, 0};
     for_tiles<V>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-      tile<V>(count, {place.h + r * p_.out, p_.out, 1}, weights_ + p * p_.out * V * W, p_.out, init, {sums, V * W});
+      tile<V>(count, {place.h + r * p_.out, p_.out, 1}, weights_ + p * p_.out * V * W, p_.out, init,
+              {sums, V * W});
       cell(p, r, count, sums, place);
     });
   }
@@ -156,7 +170,8 @@ class ForwardPass {
       if (place.cells) store(place.cells + at, after.c, lanes);
     }
     if (Cell::kTape && place.tape) {
-      for (int k = 0; k < Cell::kTape; ++k) store(place.tape + (r * Cell::kTape + k) * H + unit, tape[k], lanes);
+      for (int k = 0; k < Cell::kTape; ++k)
+        store(place.tape + (r * Cell::kTape + k) * H + unit, tape[k], lanes);
     }
   }
 
@@ -164,11 +179,12 @@ class ForwardPass {
     const int64_t column = p * kOutV * W;
     alignas(64) T sums[kTileRows<kOutV> * kOutV * W];
     for_tiles<kOutV>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-      tile<kOutV>(count, {hidden + r * p_.hidden, p_.hidden, 1}, projection_ + column * p_.hidden, p_.hidden,
-                  {nullptr, 0}, {sums, kOutV * W});
+      tile<kOutV>(count, {hidden + r * p_.hidden, p_.hidden, 1}, projection_ + column * p_.hidden,
+                  p_.hidden, {nullptr, 0}, {sums, kOutV * W});
       for (int i = 0; i < count; ++i) {
         for (int v = 0; v < kOutV && column + v * W < p_.out; ++v) {
-          store(output + (r + i) * p_.out + column + v * W, load(sums + (i * kOutV + v) * W), p_.out - column - v * W);
+          store(output + (r + i) * p_.out + column + v * W, load(sums + (i * kOutV + v) * W),
+                p_.out - column - v * W);
         }
       }
     });
@@ -178,10 +194,10 @@ class ForwardPass {
   const Problem<T>& p_;
   const bool packed_;
   const int64_t panels_, out_panels_;
-  Buffer<T> weights_;                             // [panels][out][V][W]
-  Buffer<T> bias_;                                // [panels][V][W]
-  Buffer<T> projection_;                          // [out_panels][hidden][kOutV][W]
-  Buffer<T> projected_;                           // [batch][hidden], h before the projection
+  Buffer<T> weights_;     // [panels][out][V][W]
+  Buffer<T> bias_;        // [panels][V][W]
+  Buffer<T> projection_;  // [out_panels][hidden][kOutV][W]
+  Buffer<T> projected_;   // [batch][hidden], h before the projection
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

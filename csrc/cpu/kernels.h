@@ -1,20 +1,21 @@
 // The border between the CPU kernels and the rest: plain structs of pointers, and one table of
-// functions an instruction set (ISA). Kernels know neither tensors nor threads' libraries, and a list
-// of steps takes direction and raggedness away from them.
+// functions an instruction set (ISA). Kernels know neither tensors nor threads' libraries, and a
+// list of steps takes direction and raggedness away from them.
 #pragma once
 #include <cstdint>
 #include <vector>
 
 namespace fused_rnn::cpu {
 
-// A step of the recurrence, in the order of computation: rows [row, row + size) of every array with a
-// row per (step, sequence). Of these the first `kept` go on from the step before; the others start
-// here, from the initial state of the same index.
+// A step of the recurrence, in the order of computation: rows [row, row + size) of every array with
+// a row per (step, sequence). Of these the first `kept` go on from the step before; the others
+// start here, from the initial state of the same index.
 struct Step {
   int64_t row, size, kept;
 };
 
-// The steps of `steps` x `batch` rows, or of sequences packed as in torch.nn.utils.rnn.PackedSequence.
+// The steps of `steps` x `batch` rows, or of sequences packed as in
+// torch.nn.utils.rnn.PackedSequence.
 std::vector<Step> dense_steps(int64_t steps, int64_t batch, bool reverse);
 std::vector<Step> packed_steps(const int64_t* batch_sizes, int64_t steps, bool reverse);
 
@@ -23,38 +24,38 @@ template <class T>
 struct Problem {
   const Step* steps;
   int64_t num_steps, rows, batch, hidden, out;
-  const T* h_0;                                   // [batch, out]
-  const T* c_0;                                   // [batch, hidden]         null: the cell has no c
-  const T* weight_hh;                             // [gates * hidden, out]
-  const T* weight_hr;                             // [out, hidden]           null: no projection
+  const T* h_0;        // [batch, out]
+  const T* c_0;        // [batch, hidden]         null: the cell has no c
+  const T* weight_hh;  // [gates * hidden, out]
+  const T* weight_hr;  // [out, hidden]           null: no projection
   int threads;
 };
 
 template <class T>
 struct Forward {
   Problem<T> problem;
-  const T* xg;                                    // [rows, gates * hidden]
-  const T* bias_hh;                               // [gates * hidden]        null: zero
-  T* output;                                      // [rows, out]
-  T* h_n;                                         // [batch, out]
-  T* c_n;                                         // [batch, hidden]         null: no c
-  T* cells;                                       // [rows, hidden] c        null: no c, or inference
-  T* tape;                                        // [rows, tape * hidden]   null: no tape, or inference
+  const T* xg;       // [rows, gates * hidden]
+  const T* bias_hh;  // [gates * hidden]        null: zero
+  T* output;         // [rows, out]
+  T* h_n;            // [batch, out]
+  T* c_n;            // [batch, hidden]         null: no c
+  T* cells;          // [rows, hidden] c        null: no c, or inference
+  T* tape;           // [rows, tape * hidden]   null: no tape, or inference
 };
 
 template <class T>
 struct Backward {
   Problem<T> problem;
-  const T* grad_output;                           // [rows, out]             null: zero; so the next two
-  const T* grad_h_n;                              // [batch, out]
-  const T* grad_c_n;                              // [batch, hidden]
-  const T *output, *cells, *tape;                 // as forward left them
-  T* d_xg;                                        // [rows, gates * hidden]
-  T* d_h_0;                                       // [batch, out]
-  T* d_c_0;                                       // [batch, hidden]         null: no c
-  T* d_weight_hh;                                 // [gates * hidden, out]   null: not wanted; so the next two
-  T* d_bias_hh;                                   // [gates * hidden]
-  T* d_weight_hr;                                 // [out, hidden]
+  const T* grad_output;            // [rows, out]             null: zero; so the next two
+  const T* grad_h_n;               // [batch, out]
+  const T* grad_c_n;               // [batch, hidden]
+  const T *output, *cells, *tape;  // as forward left them
+  T* d_xg;                         // [rows, gates * hidden]
+  T* d_h_0;                        // [batch, out]
+  T* d_c_0;                        // [batch, hidden]         null: no c
+  T* d_weight_hh;                  // [gates * hidden, out]   null: not wanted; so the next two
+  T* d_bias_hh;                    // [gates * hidden]
+  T* d_weight_hr;                  // [out, hidden]
 };
 
 // `cell` is a row of the table in cells/table.h.
@@ -73,9 +74,9 @@ enum class Isa { kGeneric, kAvx2, kAvx512 };
 
 const char* name(Isa isa);
 std::vector<Isa> compiled_isas();
-std::vector<Isa> available_isas();                // compiled, and this CPU has it
+std::vector<Isa> available_isas();  // compiled, and this CPU has it
 Isa current_isa();
-void set_isa(Isa isa);                            // one of available_isas()
+void set_isa(Isa isa);  // one of available_isas()
 
 // The kernels of the current ISA.
 const KernelTable& kernels();

@@ -1,5 +1,5 @@
-// The gradient of a weight: out[m][n] = the sum over all rows of a[row][m] * b[row][n], with the same
-// tile, both operands packed a block of rows at a time. Threads share the m, never the sum.
+// The gradient of a weight: out[m][n] = the sum over all rows of a[row][m] * b[row][n], with the
+// same tile, both operands packed a block of rows at a time. Threads share the m, never the sum.
 #pragma once
 #include "cpu/pack-inl.h"
 #include "cpu/tile-inl.h"
@@ -8,13 +8,13 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 template <class T>
 struct OuterRow {
-  const T *a, *b;                                 // [m], [n]
+  const T *a, *b;  // [m], [n]
 };
 
 template <class T>
 class OuterProduct {
   static constexpr int W = kLanes<T>, V = kRegisters == 32 ? 4 : 2;
-  static constexpr int64_t kBlock = 256;          // rows packed at once
+  static constexpr int64_t kBlock = 256;  // rows packed at once
 
  public:
   OuterProduct(const Step* steps, int64_t num_steps, int64_t m, int64_t n)
@@ -26,11 +26,12 @@ class OuterProduct {
         packed_a_(kBlock * W),
         packed_b_(panels_ * kBlock * V * W) {}
 
-  // This thread's vectors of m. row(s, b) is the OuterRow of sequence b at step s; out[m][n] and sums[m],
-  // the sum of all a, may each be null.
+  // This thread's vectors of m. row(s, b) is the OuterRow of sequence b at step s; out[m][n] and
+  // sums[m], the sum of all a, may each be null.
   template <class Row>
   void run(int thread, int count, T* out, T* sums, Row row) {
-    const int64_t vectors = ceil_div(m_, W), first = vectors * thread / count, last = vectors * (thread + 1) / count;
+    const int64_t vectors = ceil_div(m_, W), first = vectors * thread / count,
+                  last = vectors * (thread + 1) / count;
     if (first == last) return;
     bool begun = false;
     const T *a[kBlock], *b[kBlock];
@@ -39,29 +40,32 @@ class OuterProduct {
       for (int64_t i = 0; i < steps_[s].size; ++i) {
         const OuterRow<T> pair = row(s, i);
         a[filled] = pair.a, b[filled] = pair.b;
-        if (++filled == kBlock) add(a, b, filled, first, last, out, sums, begun), filled = 0, begun = true;
+        if (++filled == kBlock)
+          add(a, b, filled, first, last, out, sums, begun), filled = 0, begun = true;
       }
     }
     if (filled || !begun) add(a, b, filled, first, last, out, sums, begun);
   }
 
  private:
-  void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out, T* sums,
-           bool begun) {
+  void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out,
+           T* sums, bool begun) {
     for (int64_t p = 0; out && p < panels_; ++p) {
-      pack_columns<V, T>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_, p * V * W,
-              packed_b_ + p * rows * V * W);
+      pack_columns<V, T>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_,
+                         p * V * W, packed_b_ + p * rows * V * W);
     }
     for (int64_t v = first; v < last; ++v) {
       const int64_t m = v * W, valid = m_ - m;
-      Vec<T> sum = begun && sums ? load(sums + m, valid) : Vec<T>{};
+      Vec<T> sum = {};
       for (int64_t i = 0; i < rows; ++i) {
         const Vec<T> x = load(a[i] + m, valid);
         store(packed_a_ + i * W, x);
         sum += x;
       }
-      if (sums) store(sums + m, sum, valid);
-      for (int64_t p = 0; out && p < panels_; ++p) panel(p, rows, m, static_cast<int>(min(W, valid)), out, begun);
+      if (sums) store(sums + m, begun ? load(sums + m, valid) + sum : sum, valid);
+      for (int64_t p = 0; out && p < panels_; ++p) {
+        panel(p, rows, m, static_cast<int>(min(W, valid)), out, begun);
+      }
     }
   }
 
@@ -69,10 +73,11 @@ class OuterProduct {
   void panel(int64_t p, int64_t rows, int64_t m, int count, T* out, bool begun) {
     const int64_t column = p * V * W, columns = min(V * W, n_ - column);
     const bool whole = columns == V * W;
-    alignas(64) T edge[W * V * W];                // a panel that reaches beyond out
+    alignas(64) T edge[W * V * W];  // a panel that reaches beyond out
     T* at = out + m * n_ + column;
     if (!whole && begun) {
-      for (int i = 0; i < count; ++i) __builtin_memcpy(edge + i * V * W, at + i * n_, columns * sizeof(T));
+      for (int i = 0; i < count; ++i)
+        __builtin_memcpy(edge + i * V * W, at + i * n_, columns * sizeof(T));
     }
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, V * W};
     for_tiles<V>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
@@ -81,14 +86,15 @@ class OuterProduct {
               {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
     });
     if (!whole) {
-      for (int i = 0; i < count; ++i) __builtin_memcpy(at + i * n_, edge + i * V * W, columns * sizeof(T));
+      for (int i = 0; i < count; ++i)
+        __builtin_memcpy(at + i * n_, edge + i * V * W, columns * sizeof(T));
     }
   }
 
   const Step* steps_;
   const int64_t num_steps_, m_, n_, panels_;
-  Buffer<T> packed_a_;                            // [rows][W]
-  Buffer<T> packed_b_;                            // [panels][rows][V][W]
+  Buffer<T> packed_a_;  // [rows][W]
+  Buffer<T> packed_b_;  // [panels][rows][V][W]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -1,12 +1,12 @@
-// Right operands as panels [k][V][lanes], zero where a panel reaches beyond the matrix, and the memory
-// they live in.
+// Right operands as panels [k][V][lanes], zero where a panel reaches beyond the matrix, and the
+// memory they live in.
 #pragma once
 #include "cpu/simd-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 template <class T>
-class Buffer {                                    // aligned, uninitialised
+class Buffer {  // aligned, uninitialised
  public:
   explicit Buffer(int64_t size)
       : data_(size > 0 ? static_cast<T*>(operator new(size * sizeof(T), kAlign)) : nullptr) {}
@@ -20,7 +20,8 @@ class Buffer {                                    // aligned, uninitialised
   T* data_;
 };
 
-// Column vector v of a panel from rows of w: panel[i][v][j] = w[j][i], for the `valid` rows that exist.
+// Column vector v of a panel from rows of w: panel[i][v][j] = w[j][i], for the `valid` rows that
+// exist.
 template <class T>
 FR_FN void pack_transposed(const T* w, int64_t valid, int64_t k, T* panel, int64_t panel_row) {
   constexpr int W = kLanes<T>;
@@ -33,7 +34,8 @@ FR_FN void pack_transposed(const T* w, int64_t valid, int64_t k, T* panel, int64
   }
 }
 
-// Panel of columns [column, column + V * lanes) of w[k][columns], taken as it is; row(i) is row i of w.
+// Panel of columns [column, column + V * lanes) of w[k][columns], taken as it is; row(i) is row i
+// of w.
 template <int V, class T, class Row>
 FR_FN void pack_columns(Row row, int64_t k, int64_t columns, int64_t column, T* panel) {
   constexpr int W = kLanes<T>;

@@ -1,5 +1,5 @@
-// Vectors of T by the compiler's vector extension, and how to load, store, interleave and add them up.
-// Files named -inl.h are compiled once an instruction set, in a namespace of its name.
+// Vectors of T by the compiler's vector extension, and how to load, store, interleave and add them
+// up. Files named -inl.h are compiled once an instruction set, in a namespace of its name.
 #pragma once
 #include "cells/table.h"
 
@@ -50,8 +50,8 @@ FR_FN void store(T* p, Vec<T> v, int64_t n) {
   __builtin_memcpy(p, &v, n * sizeof(T));
 }
 
-// Lane j of the result is lane j of a where bit `stride` of j is clear (kHigh: of b, where it is set),
-// and otherwise the lane `stride` beside it in the other vector: 2x2 blocks change places.
+// Lane j of the result is lane j of a where bit `stride` of j is clear (kHigh: of b, where it is
+// set), and otherwise the lane `stride` beside it in the other vector: 2x2 blocks change places.
 template <int stride, bool kHigh>
 constexpr int interleaved_lane(int j, int lanes) {
   return (j & stride) ? lanes + j - (kHigh ? 0 : stride) : j + (kHigh ? stride : 0);

@@ -1,38 +1,38 @@
 // The one register tile of every matrix product here: R rows by V vectors of accumulators,
 //     out[r][v] = init[r][v] + sum over k of a[r][k] * panel[k][v],
-// summed over k in one order whatever R is, so that how rows are split changes no bit of the result.
+// summed over k in one order whatever R is, so that how rows are split changes no bit of the
+// result.
 #pragma once
 #include "cpu/simd-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 template <class T>
-struct Left {                                     // the left operand
+struct Left {  // the left operand
   const T* data;
-  int64_t row, k;                                 // strides
+  int64_t row, k;  // strides
 };
 
 template <class T>
-struct Rows {                                     // rows of V vectors: the accumulators' start or result
+struct Rows {  // rows of V vectors: the accumulators' start or result
   T* data;
-  int64_t row;                                    // stride; 0 repeats one row
+  int64_t row;  // stride; 0 repeats one row
 };
 
 constexpr int kMaxRows = 8;
-// Rows of a tile of V vectors, so that accumulators, panel and one broadcast value fill the registers.
-// Measured on AVX-512: 6 x 4 and 8 x 3 run at 99% of peak; on AVX2: 3 x 4, 4 x 3, 6 x 2.
+// Rows of a tile of V vectors, so that accumulators, panel and one broadcast value fill the
+// registers. Measured on AVX-512: 6 x 4 and 8 x 3 run at 99% of peak; on AVX2: 3 x 4, 4 x 3, 6 x 2.
 template <int V>
-constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8) : (V >= 4 ? 3 : V == 3 ? 4 : V == 2 ? 6 : 8);
+constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
+                                           : (V >= 4   ? 3
+                                              : V == 3 ? 4
+                                              : V == 2 ? 6
+                                                       : 8);
 
 template <int R, int V, class T>
 void tile(Left<T> a, const T* panel, int64_t k, Rows<const T> init, Rows<T> out) {
   constexpr int W = kLanes<T>;
-  Vec<T> sum[R][V];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) sum[r][v] = init.data ? load(init.data + r * init.row + v * W) : Vec<T>{};
-  }
+  Vec<T> sum[R][V] = {};
   for (; k > 0; --k, panel += V * W, a.data += a.k) {
     Vec<T> b[V];
 #pragma GCC unroll 8
@@ -53,7 +53,10 @@ void tile(Left<T> a, const T* panel, int64_t k, Rows<const T> init, Rows<T> out)
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) store(out.data + r * out.row + v * W, sum[r][v]);
+    for (int v = 0; v < V; ++v) {
+      const Vec<T> s = init.data ? load(init.data + r * init.row + v * W) + sum[r][v] : sum[r][v];
+      store(out.data + r * out.row + v * W, s);
+    }
   }
 }
 
@@ -79,23 +82,24 @@ FR_FN void for_tiles(int64_t rows, F f) {
 
 // The product for any number of rows; k in blocks whose panel stays in the L2 cache.
 template <int V, class T>
-FR_FN void multiply(int64_t rows, Left<T> a, const T* panel, int64_t k, Rows<const T> init, Rows<T> out) {
+FR_FN void multiply(int64_t rows, Left<T> a, const T* panel, int64_t k, Rows<const T> init,
+                    Rows<T> out) {
   constexpr int64_t kBlock = 1024;
   int64_t first = 0;
   do {
     const int64_t n = min(kBlock, k - first);
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
     for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
-      tile<V>(count, {a.data + r * a.row + first * a.k, a.row, a.k},
-              panel + first * V * kLanes<T>, n, {start.data ? start.data + r * start.row : nullptr, start.row},
+      tile<V>(count, {a.data + r * a.row + first * a.k, a.row, a.k}, panel + first * V * kLanes<T>,
+              n, {start.data ? start.data + r * start.row : nullptr, start.row},
               {out.data + r * out.row, out.row});
     });
     first += n;
   } while (first < k);
 }
 
-// lane j of sum[r] = h[r] . w[j], the weights as they lie: for few rows, where packing would cost more.
-// Of the rows of w the first `valid` exist.
+// lane j of sum[r] = h[r] . w[j], the weights as they lie: for few rows, where packing would cost
+// more. Of the rows of w the first `valid` exist.
 template <int R, class T>
 FR_FN void dots(const T* w, int64_t valid, Left<T> h, int64_t k, Vec<T> (&sum)[R]) {
   constexpr int W = kLanes<T>, kAtOnce = W < 8 || kRegisters == 16 ? (W < 4 ? W : 4) : 8;

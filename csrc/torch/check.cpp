@@ -24,20 +24,21 @@ bool equal(const SymInt& a, const SymInt& b) { return a.sym_eq(b).expect_true(__
 
 void check_strided(const char* name, const Tensor& tensor) {
   TORCH_CHECK(tensor.defined(), name, ": expected a tensor, but got an undefined one");
-  TORCH_CHECK(tensor.layout() == c10::kStrided, name, ": expected a dense (strided) tensor, but got layout ",
-              tensor.layout());
+  TORCH_CHECK(tensor.layout() == c10::kStrided, name,
+              ": expected a dense (strided) tensor, but got layout ", tensor.layout());
 }
 
 void check_rank(const char* name, const Tensor& tensor, int64_t rank, const char* shape) {
-  TORCH_CHECK(tensor.dim() == rank, name, ": expected ", rank, " dimensions ", shape, ", but got shape ",
-              tensor.sym_sizes());
+  TORCH_CHECK(tensor.dim() == rank, name, ": expected ", rank, " dimensions ", shape,
+              ", but got shape ", tensor.sym_sizes());
 }
 
 void check_floating(const char* name, const Tensor& tensor) {
   check_strided(name, tensor);
   const auto dtype = tensor.scalar_type();
-  TORCH_CHECK(dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf, name,
-              ": expected dtype float64, float32, bfloat16 or float16, but got ", dtype);
+  TORCH_CHECK(
+      dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
+      name, ": expected dtype float64, float32, bfloat16 or float16, but got ", dtype);
 }
 
 // A tensor with the dtype and device of the argument `like`, and this shape.
@@ -45,23 +46,23 @@ class Like {
  public:
   Like(const char* name, const Tensor& like) : name_(name), like_(like) {}
 
-  void check(const char* name, const Tensor& tensor, std::initializer_list<SymInt> shape, const char* meaning,
-             std::optional<at::ScalarType> dtype = std::nullopt) const {
+  void check(const char* name, const Tensor& tensor, std::initializer_list<SymInt> shape,
+             const char* meaning, std::optional<at::ScalarType> dtype = std::nullopt) const {
     check_strided(name, tensor);
     const auto expected = dtype.value_or(like_.scalar_type());
-    TORCH_CHECK(tensor.scalar_type() == expected, name, ": expected dtype ", expected, " (for ", name_, " of dtype ",
-                like_.scalar_type(), "), but got ", tensor.scalar_type());
-    TORCH_CHECK(tensor.device() == like_.device(), name, ": expected device ", like_.device(), " (that of ", name_,
-                "), but got ", tensor.device());
+    TORCH_CHECK(tensor.scalar_type() == expected, name, ": expected dtype ", expected, " (for ",
+                name_, " of dtype ", like_.scalar_type(), "), but got ", tensor.scalar_type());
+    TORCH_CHECK(tensor.device() == like_.device(), name, ": expected device ", like_.device(),
+                " (that of ", name_, "), but got ", tensor.device());
     bool fits = tensor.dim() == static_cast<int64_t>(shape.size());
     int64_t i = 0;
     for (const SymInt& size : shape) fits = fits && equal(tensor.sym_size(i++), size);
-    TORCH_CHECK(fits, name, ": expected shape ", c10::SymIntArrayRef(shape), " ", meaning, ", but got ",
-                tensor.sym_sizes());
+    TORCH_CHECK(fits, name, ": expected shape ", c10::SymIntArrayRef(shape), " ", meaning,
+                ", but got ", tensor.sym_sizes());
   }
 
-  void check(const char* name, const MaybeTensor& tensor, std::initializer_list<SymInt> shape, const char* meaning,
-             std::optional<at::ScalarType> dtype = std::nullopt) const {
+  void check(const char* name, const MaybeTensor& tensor, std::initializer_list<SymInt> shape,
+             const char* meaning, std::optional<at::ScalarType> dtype = std::nullopt) const {
     if (defined(tensor)) check(name, *tensor, shape, meaning, dtype);
   }
 
@@ -70,24 +71,25 @@ class Like {
   const Tensor& like_;
 };
 
-void check_present(const char* name, const MaybeTensor& tensor, bool expected, const CellInfo& cell) {
-  TORCH_CHECK(defined(tensor) == expected, name, ": expected ", expected ? "a tensor" : "None", " for the cell '",
-              cell.name, "', but got ", expected ? "None" : "a tensor");
+void check_present(const char* name, const MaybeTensor& tensor, bool expected,
+                   const CellInfo& cell) {
+  TORCH_CHECK(defined(tensor) == expected, name, ": expected ", expected ? "a tensor" : "None",
+              " for the cell '", cell.name, "', but got ", expected ? "None" : "a tensor");
 }
 
 void check_batch_sizes_type(const MaybeTensor& batch_sizes) {
   if (!defined(batch_sizes)) return;
   check_strided("batch_sizes", *batch_sizes);
-  TORCH_CHECK(batch_sizes->scalar_type() == at::kLong, "batch_sizes: expected dtype int64, but got ",
-              batch_sizes->scalar_type());
+  TORCH_CHECK(batch_sizes->scalar_type() == at::kLong,
+              "batch_sizes: expected dtype int64, but got ", batch_sizes->scalar_type());
   TORCH_CHECK(batch_sizes->device().is_cpu() || batch_sizes->device().is_meta(),
               "batch_sizes: expected a tensor on the CPU, but got one on ", batch_sizes->device());
   check_rank("batch_sizes", *batch_sizes, 1, "[steps]");
 }
 
 // What both directions share, given the number of hidden units and of leading dimensions.
-Sizes common(std::string_view cell, const Tensor& rows_like, const MaybeTensor& batch_sizes, const MaybeTensor& c_0,
-             const Tensor& h_0, const MaybeTensor& weight_hr) {
+Sizes common(std::string_view cell, const Tensor& rows_like, const MaybeTensor& batch_sizes,
+             const MaybeTensor& c_0, const Tensor& h_0, const MaybeTensor& weight_hr) {
   Sizes sizes;
   sizes.row = find_cell(cell);
   sizes.cell = Cells::kInfo[sizes.row];
@@ -133,14 +135,16 @@ Sizes check(const ForwardInputs& in) {
   Sizes sizes = common(in.cell, in.xg, in.batch_sizes, in.c_0, in.h_0, in.weight_hr);
   const SymInt gates = in.xg.sym_size(-1), &batch = sizes.batch;
   sizes.hidden = gates / sizes.cell.gates;
-  TORCH_CHECK(gates.sym_gt(0).expect_true(__FILE__, __LINE__) && equal(sizes.hidden * sizes.cell.gates, gates),
+  TORCH_CHECK(gates.sym_gt(0).expect_true(__FILE__, __LINE__) &&
+                  equal(sizes.hidden * sizes.cell.gates, gates),
               "xg: expected a last dimension that is a positive multiple of the ", sizes.cell.gates,
               " gates of the cell '", in.cell, "', but got shape ", in.xg.sym_sizes());
   set_out(sizes, in.weight_hr);
   const Like like("xg", in.xg);
   like.check("h_0", in.h_0, {batch, sizes.out}, "[batch, hidden or proj_size]");
   like.check("c_0", in.c_0, {batch, sizes.hidden}, "[batch, hidden]");
-  like.check("weight_hh", in.weight_hh, {gates, sizes.out}, "[gates * hidden, hidden or proj_size]");
+  like.check("weight_hh", in.weight_hh, {gates, sizes.out},
+             "[gates * hidden, hidden or proj_size]");
   like.check("bias_hh", in.bias_hh, {gates}, "[gates * hidden]");
   like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
   return sizes;
@@ -148,15 +152,18 @@ Sizes check(const ForwardInputs& in) {
 
 Sizes check(const BackwardInputs& in) {
   check_floating("output", in.output);
-  check_rank("output", in.output, defined(in.batch_sizes) ? 2 : 3, "[(steps, batch) or rows, hidden or proj_size]");
+  check_rank("output", in.output, defined(in.batch_sizes) ? 2 : 3,
+             "[(steps, batch) or rows, hidden or proj_size]");
   Sizes sizes = common(in.cell, in.output, in.batch_sizes, in.c_0, in.h_0, in.weight_hr);
   check_strided("weight_hh", in.weight_hh);
   check_rank("weight_hh", in.weight_hh, 2, "[gates * hidden, hidden or proj_size]");
   const SymInt gates = in.weight_hh.sym_size(0);
   sizes.hidden = gates / sizes.cell.gates;
-  TORCH_CHECK(gates.sym_gt(0).expect_true(__FILE__, __LINE__) && equal(sizes.hidden * sizes.cell.gates, gates),
-              "weight_hh: expected a first dimension that is a positive multiple of the ", sizes.cell.gates,
-              " gates of the cell '", in.cell, "', but got shape ", in.weight_hh.sym_sizes());
+  TORCH_CHECK(gates.sym_gt(0).expect_true(__FILE__, __LINE__) &&
+                  equal(sizes.hidden * sizes.cell.gates, gates),
+              "weight_hh: expected a first dimension that is a positive multiple of the ",
+              sizes.cell.gates, " gates of the cell '", in.cell, "', but got shape ",
+              in.weight_hh.sym_sizes());
   set_out(sizes, in.weight_hr);
   check_present("cells", in.cells, sizes.cell.has_c, sizes.cell);
   check_present("tape", in.tape, sizes.cell.tape > 0, sizes.cell);
@@ -168,7 +175,8 @@ Sizes check(const BackwardInputs& in) {
     if (sizes.packed) {
       like.check(name, tensor, {sizes.rows, width}, "[rows, features]", dtype);
     } else {
-      like.check(name, tensor, {sizes.leading[0], sizes.leading[1], width}, "[steps, batch, features]", dtype);
+      like.check(name, tensor, {sizes.leading[0], sizes.leading[1], width},
+                 "[steps, batch, features]", dtype);
     }
   };
   const auto compute = compute_dtype(in.output.scalar_type());
@@ -180,7 +188,8 @@ Sizes check(const BackwardInputs& in) {
   like.check("grad_c_n", in.grad_c_n, {sizes.batch, sizes.hidden}, "[batch, hidden]");
   like.check("h_0", in.h_0, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
   like.check("c_0", in.c_0, {sizes.batch, sizes.hidden}, "[batch, hidden]");
-  like.check("weight_hh", in.weight_hh, {gates, sizes.out}, "[gates * hidden, hidden or proj_size]");
+  like.check("weight_hh", in.weight_hh, {gates, sizes.out},
+             "[gates * hidden, hidden or proj_size]");
   like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
   return sizes;
 }
@@ -188,20 +197,25 @@ Sizes check(const BackwardInputs& in) {
 void check_batch_sizes(const Tensor& batch_sizes, int64_t batch, int64_t rows) {
   const int64_t steps = batch_sizes.size(0);
   const int64_t* size = batch_sizes.const_data_ptr<int64_t>();
-  TORCH_CHECK(steps == 0 || size[0] == batch, "batch_sizes: expected batch_sizes[0] to be the batch of h_0, ", batch,
-              ", but got ", steps ? size[0] : 0);
+  TORCH_CHECK(steps == 0 || size[0] == batch,
+              "batch_sizes: expected batch_sizes[0] to be the batch of h_0, ", batch, ", but got ",
+              steps ? size[0] : 0);
   int64_t sum = 0;
   for (int64_t t = 0; t < steps; ++t) {
     TORCH_CHECK(size[t] > 0 && (t == 0 || size[t] <= size[t - 1]),
-                "batch_sizes: expected positive sizes that do not increase, but batch_sizes[", t, "] is ", size[t],
-                t ? " after " + std::to_string(size[t - 1]) : std::string());
+                "batch_sizes: expected positive sizes that do not increase, but batch_sizes[", t,
+                "] is ", size[t], t ? " after " + std::to_string(size[t - 1]) : std::string());
     TORCH_CHECK(size[t] <= rows - sum, "batch_sizes: expected a sum of ", rows,
-                ", the rows of xg, but it is larger: ", sum, " before step ", t, ", which has ", size[t]);
+                ", the rows of xg, but it is larger: ", sum, " before step ", t, ", which has ",
+                size[t]);
     sum += size[t];
   }
-  TORCH_CHECK(sum == rows, "batch_sizes: expected a sum of ", rows, ", the rows of xg, but got ", sum);
+  TORCH_CHECK(sum == rows, "batch_sizes: expected a sum of ", rows, ", the rows of xg, but got ",
+              sum);
 }
 
-at::ScalarType compute_dtype(at::ScalarType dtype) { return dtype == at::kDouble ? at::kDouble : at::kFloat; }
+at::ScalarType compute_dtype(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
 
 }  // namespace fused_rnn

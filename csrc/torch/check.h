@@ -8,11 +8,11 @@
 namespace fused_rnn {
 
 struct Sizes {
-  int row;                                        // of the table of cells
+  int row;  // of the table of cells
   CellInfo cell;
   bool packed;
   c10::SymInt rows, batch, hidden, out;
-  std::vector<c10::SymInt> leading;               // [steps, batch], packed: [rows]
+  std::vector<c10::SymInt> leading;  // [steps, batch], packed: [rows]
 
   // [leading..., width]
   std::vector<c10::SymInt> with(const c10::SymInt& width) const;
@@ -22,7 +22,8 @@ struct Sizes {
 Sizes check(const ForwardInputs& inputs);
 Sizes check(const BackwardInputs& inputs);
 
-// What can be checked only where the data are: positive, not increasing, batch rows first, `rows` in all.
+// What can be checked only where the data are: positive, not increasing, batch rows first, `rows`
+// in all.
 void check_batch_sizes(const Tensor& batch_sizes, int64_t batch, int64_t rows);
 
 // The dtype that is computed in, and that cells and tape have.

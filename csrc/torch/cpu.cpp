@@ -1,5 +1,5 @@
-// CPU kernels of the ops: tensors in, the plain structs of cpu/kernels.h out. float16 and bfloat16 are
-// converted at this border and computed in float32.
+// CPU kernels of the ops: tensors in, the plain structs of cpu/kernels.h out. float16 and bfloat16
+// are converted at this border and computed in float32.
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/ops/empty.h>
@@ -17,7 +17,8 @@ namespace {
 const bool isa_chosen = [] {
   const std::string capability = at::get_cpu_capability();
   for (cpu::Isa isa : cpu::available_isas()) {
-    if ((isa == cpu::Isa::kAvx512 && capability == "AVX512") || (isa == cpu::Isa::kAvx2 && capability == "AVX2")) {
+    if ((isa == cpu::Isa::kAvx512 && capability == "AVX512") ||
+        (isa == cpu::Isa::kAvx2 && capability == "AVX2")) {
       cpu::set_isa(isa);
     }
   }
@@ -38,7 +39,9 @@ T* result(const Tensor& tensor) {
   return tensor.defined() ? tensor.mutable_data_ptr<T>() : nullptr;
 }
 
-Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) { return at::empty_symint(shape, like.options()); }
+Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
+  return at::empty_symint(shape, like.options());
+}
 
 template <class T>
 const cpu::Kernels<T>& kernels() {
@@ -52,25 +55,25 @@ const cpu::Kernels<T>& kernels() {
 // What forward and backward share, in the dtype that is computed in.
 struct Shared {
   Sizes sizes;
-  at::ScalarType dtype;                           // computed in
+  at::ScalarType dtype;  // computed in
   Tensor h_0, c_0, weight_hh, weight_hr;
   std::vector<cpu::Step> steps;
 
-  Shared(const Sizes& s, const Tensor& like, const Tensor& h, const MaybeTensor& c, const Tensor& w_hh,
-         const MaybeTensor& w_hr, const MaybeTensor& batch_sizes, bool reverse)
+  template <class Inputs>
+  Shared(const Sizes& s, const Tensor& like, const Inputs& in)
       : sizes(s),
         dtype(compute_dtype(like.scalar_type())),
-        h_0(dense(h, dtype)),
-        c_0(dense(c, dtype)),
-        weight_hh(dense(w_hh, dtype)),
-        weight_hr(dense(w_hr, dtype)) {
+        h_0(dense(in.h_0, dtype)),
+        c_0(dense(in.c_0, dtype)),
+        weight_hh(dense(in.weight_hh, dtype)),
+        weight_hr(dense(in.weight_hr, dtype)) {
     const int64_t batch = number(s.batch), rows = number(s.rows);
     if (s.packed) {
-      const Tensor counts = batch_sizes->contiguous();
+      const Tensor counts = in.batch_sizes->contiguous();
       check_batch_sizes(counts, batch, rows);
-      steps = cpu::packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), reverse);
+      steps = cpu::packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), in.reverse);
     } else {
-      steps = cpu::dense_steps(number(s.leading[0]), batch, reverse);
+      steps = cpu::dense_steps(number(s.leading[0]), batch, in.reverse);
     }
   }
 
@@ -102,7 +105,7 @@ struct Shared {
 };
 
 template <class T>
-RecurrenceTrain run(const ForwardInputs& in, const Shared& shared, bool train) {
+RecurrenceTrain::Outputs run(const ForwardInputs& in, const Shared& shared, bool train) {
   const Sizes& sizes = shared.sizes;
   const Tensor xg = dense(in.xg, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
   const Tensor output = empty(xg, sizes.with(sizes.out)), h_n = empty(xg, in.h_0.sym_sizes());
@@ -112,73 +115,66 @@ RecurrenceTrain run(const ForwardInputs& in, const Shared& shared, bool train) {
     if (train) cells = empty(xg, sizes.with(sizes.hidden));
   }
   if (train && sizes.cell.tape) tape = empty(xg, sizes.with(sizes.hidden * sizes.cell.tape));
-  kernels<T>().forward(sizes.row, {shared.problem<T>(), input<T>(xg), input<T>(bias_hh), result<T>(output),
-                                   result<T>(h_n), result<T>(c_n), result<T>(cells), result<T>(tape)});
+  kernels<T>().forward(sizes.row,
+                       {shared.problem<T>(), input<T>(xg), input<T>(bias_hh), result<T>(output),
+                        result<T>(h_n), result<T>(c_n), result<T>(cells), result<T>(tape)});
   const auto dtype = in.xg.scalar_type();
   return {output.to(dtype), h_n.to(dtype), c_n.defined() ? c_n.to(dtype) : c_n, cells, tape};
 }
 
-RecurrenceTrain forward(const ForwardInputs& in, bool train) {
-  const Shared shared(check(in), in.xg, in.h_0, in.c_0, in.weight_hh, in.weight_hr, in.batch_sizes, in.reverse);
-  return shared.dtype == at::kDouble ? run<double>(in, shared, train) : run<float>(in, shared, train);
+RecurrenceTrain::Outputs forward(const ForwardInputs& in, bool train) {
+  const Shared shared(check(in), in.xg, in);
+  return shared.dtype == at::kDouble ? run<double>(in, shared, train)
+                                     : run<float>(in, shared, train);
+}
+
+Recurrence::Outputs recurrence(const ForwardInputs& in) {
+  auto [output, h_n, c_n, cells, tape] = forward(in, /*train=*/false);
+  return {output, h_n, c_n};
+}
+
+RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
+  return forward(in, /*train=*/true);
 }
 
 template <class T>
-RecurrenceBackward run(const BackwardInputs& in, const Shared& shared) {
+RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) {
   const auto dense_grad = [&](const MaybeTensor& grad) { return dense(grad, shared.dtype); };
   const Tensor grad_output = dense_grad(in.grad_output), grad_h_n = dense_grad(in.grad_h_n);
   const Tensor grad_c_n = dense_grad(in.grad_c_n), output = dense(in.output, shared.dtype);
   const Tensor cells = dense_grad(in.cells), tape = dense_grad(in.tape);
   const c10::SymInt gates = in.weight_hh.sym_size(0);
-  const Tensor d_xg = empty(output, shared.sizes.with(gates)), d_h_0 = empty(output, in.h_0.sym_sizes());
+  const Tensor d_xg = empty(output, shared.sizes.with(gates)),
+               d_h_0 = empty(output, in.h_0.sym_sizes());
   Tensor d_c_0, d_weight_hh, d_bias_hh, d_weight_hr;
   if (shared.sizes.cell.has_c) d_c_0 = empty(output, in.c_0->sym_sizes());
   if (in.output_mask[0]) d_weight_hh = empty(output, in.weight_hh.sym_sizes());
   if (in.output_mask[1]) d_bias_hh = empty(output, {gates});
-  if (in.output_mask[2] && defined(in.weight_hr)) d_weight_hr = empty(output, in.weight_hr->sym_sizes());
+  if (in.output_mask[2] && defined(in.weight_hr))
+    d_weight_hr = empty(output, in.weight_hr->sym_sizes());
   kernels<T>().backward(
       shared.sizes.row,
-      {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n), input<T>(grad_c_n), input<T>(output),
-       input<T>(cells), input<T>(tape), result<T>(d_xg), result<T>(d_h_0), result<T>(d_c_0), result<T>(d_weight_hh),
-       result<T>(d_bias_hh), result<T>(d_weight_hr)});
+      {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n), input<T>(grad_c_n),
+       input<T>(output), input<T>(cells), input<T>(tape), result<T>(d_xg), result<T>(d_h_0),
+       result<T>(d_c_0), result<T>(d_weight_hh), result<T>(d_bias_hh), result<T>(d_weight_hr)});
   const auto stored = [&](const Tensor& tensor) {
     return tensor.defined() ? tensor.to(in.output.scalar_type()) : tensor;
   };
-  return {stored(d_xg), stored(d_h_0), stored(d_c_0), stored(d_weight_hh), stored(d_bias_hh), stored(d_weight_hr)};
+  return {stored(d_xg),        stored(d_h_0),     stored(d_c_0),
+          stored(d_weight_hh), stored(d_bias_hh), stored(d_weight_hr)};
 }
 
-Recurrence recurrence(const Tensor& xg, const Tensor& h_0, const MaybeTensor& c_0, const Tensor& weight_hh,
-                      const MaybeTensor& bias_hh, const MaybeTensor& weight_hr, const MaybeTensor& batch_sizes,
-                      std::string_view cell, bool reverse) {
-  auto [output, h_n, c_n, cells, tape] =
-      forward({xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse}, /*train=*/false);
-  return {output, h_n, c_n};
-}
-
-RecurrenceTrain recurrence_train(const Tensor& xg, const Tensor& h_0, const MaybeTensor& c_0, const Tensor& weight_hh,
-                                 const MaybeTensor& bias_hh, const MaybeTensor& weight_hr,
-                                 const MaybeTensor& batch_sizes, std::string_view cell, bool reverse) {
-  return forward({xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse}, /*train=*/true);
-}
-
-RecurrenceBackward recurrence_backward(const MaybeTensor& grad_output, const MaybeTensor& grad_h_n,
-                                       const MaybeTensor& grad_c_n, const Tensor& output, const MaybeTensor& cells,
-                                       const MaybeTensor& tape, const Tensor& h_0, const MaybeTensor& c_0,
-                                       const Tensor& weight_hh, const MaybeTensor& weight_hr,
-                                       const MaybeTensor& batch_sizes, std::string_view cell, bool reverse,
-                                       std::array<bool, 3> output_mask) {
-  const BackwardInputs in{grad_output, grad_h_n, grad_c_n,  output,      cells, tape,    h_0,
-                          c_0,         weight_hh, weight_hr, batch_sizes, cell,  reverse, output_mask};
-  const Shared shared(check(in), output, h_0, c_0, weight_hh, weight_hr, batch_sizes, reverse);
+RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
+  const Shared shared(check(in), in.output, in);
   return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(fused_rnn, CPU, m) {
-  m.impl("recurrence", recurrence);
-  m.impl("recurrence_train", recurrence_train);
-  m.impl("recurrence_backward", recurrence_backward);
+  m.impl("recurrence", Kernel<Recurrence, recurrence>::call);
+  m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call);
+  m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call);
 }
 
 }  // namespace fused_rnn

@@ -1,6 +1,6 @@
-// A node of the autograd graph as PyTorch's own generated code writes them, with the two methods that
-// compiled autograd asks for. A node says NAME and a static `formula` from gradients, saved tensors,
-// attributes and the wanted outputs to the gradients of its inputs.
+// A node of the autograd graph as PyTorch's own generated code writes them, with the two methods
+// that compiled autograd asks for. A node says NAME and a static `formula` from gradients, saved
+// tensors, attributes and the wanted outputs to the gradients of its inputs.
 #pragma once
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -74,14 +74,16 @@ struct FormulaNode : torch::autograd::Node {
     for (const at::IValue& arg : args) {
       schema.push_back(arg.isTensor() ? at::TypePtr(at::TensorType::get()) : arg.type());
     }
-    const auto metadata = IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
-        get_input_metadata(next_edges()));
+    const auto metadata =
+        IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
+            get_input_metadata(next_edges()));
     const auto& compiler = getPyCompilerInterface();
     // As a custom function it may be bound again under its name, once a node of the graph.
-    const auto function = compiler->bind_function(swap.get_py_compiler(), name(), packed_formula, schema,
-                                                  /*is_custom_function=*/true, /*is_traceable=*/true);
-    variable_list result =
-        compiler->call_function(swap.get_py_compiler(), "apply_functional", function, grads, args, metadata);
+    const auto function =
+        compiler->bind_function(swap.get_py_compiler(), name(), packed_formula, schema,
+                                /*is_custom_function=*/true, /*is_traceable=*/true);
+    variable_list result = compiler->call_function(swap.get_py_compiler(), "apply_functional",
+                                                   function, grads, args, metadata);
     for (auto& saved : inputs) swap.after(saved);
     for (auto& saved : outputs) swap.after(saved);
     return result;
@@ -103,7 +105,8 @@ struct FormulaNode : torch::autograd::Node {
     return result;
   }
 
-  static variable_list packed_formula(const variable_list& grads, const std::vector<at::IValue>& args) {
+  static variable_list packed_formula(const variable_list& grads,
+                                      const std::vector<at::IValue>& args) {
     torch::dynamo::autograd::PackedArgs packed(args);
     const auto tensors = packed.unpack<variable_list>();
     Attributes attributes;

@@ -1,4 +1,5 @@
-// The family of ops, one schema for all cells: what an op gets and gives, and how one op calls another.
+// The family of ops, one schema for all cells. An op's arguments travel as one struct: Kernel makes a
+// function over the struct a kernel of the op, call and redispatch pass the struct on.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -13,68 +14,113 @@ namespace fused_rnn {
 using at::Tensor;
 using MaybeTensor = std::optional<Tensor>;
 
+inline bool defined(const MaybeTensor& tensor) { return tensor && tensor->defined(); }
+
 // The inputs of recurrence and recurrence_train, in the order of their schema.
 struct ForwardInputs {
-  const Tensor& xg;                               // [steps, batch, gates * hidden], packed: [rows, ...]
-  const Tensor& h_0;                              // [batch, out]
-  const MaybeTensor& c_0;                         // [batch, hidden]
-  const Tensor& weight_hh;                        // [gates * hidden, out]
-  const MaybeTensor& bias_hh;                     // [gates * hidden]
-  const MaybeTensor& weight_hr;                   // [out, hidden]
-  const MaybeTensor& batch_sizes;                 // [steps] int64 on the CPU
+  const Tensor& xg;                // [steps, batch, gates * hidden], packed: [rows, gates * hidden]
+  const Tensor& h_0;               // [batch, out]
+  const MaybeTensor& c_0;          // [batch, hidden]
+  const Tensor& weight_hh;         // [gates * hidden, out]
+  const MaybeTensor& bias_hh;      // [gates * hidden]
+  const MaybeTensor& weight_hr;    // [out, hidden]
+  const MaybeTensor& batch_sizes;  // [steps] int64 on the CPU
   std::string_view cell;
   bool reverse;
+
+  auto differentiable() const { return std::tie(xg, h_0, c_0, weight_hh, bias_hh, weight_hr); }
+  auto all() const {
+    return std::tuple_cat(differentiable(), std::tie(batch_sizes, cell, reverse));
+  }
 };
 
-// The inputs of recurrence_backward.
+// The inputs of recurrence_backward, likewise.
 struct BackwardInputs {
-  const MaybeTensor &grad_output, &grad_h_n, &grad_c_n;
-  const Tensor& output;
-  const MaybeTensor &cells, &tape;                // as recurrence_train gave them
+  const MaybeTensor& grad_output;  // as output, h_n and c_n
+  const MaybeTensor& grad_h_n;
+  const MaybeTensor& grad_c_n;
+  const Tensor& output;  // output, cells and tape as recurrence_train gave them
+  const MaybeTensor& cells;
+  const MaybeTensor& tape;
   const Tensor& h_0;
   const MaybeTensor& c_0;
   const Tensor& weight_hh;
-  const MaybeTensor &weight_hr, &batch_sizes;
+  const MaybeTensor& weight_hr;
+  const MaybeTensor& batch_sizes;
   std::string_view cell;
   bool reverse;
-  std::array<bool, 3> output_mask;                // whether d_weight_hh, d_bias_hh, d_weight_hr are wanted
+  std::array<bool, 3> output_mask;  // whether d_weight_hh, d_bias_hh, d_weight_hr are wanted
+
+  auto differentiable() const {
+    return std::tie(grad_output, grad_h_n, grad_c_n, output, cells, tape, h_0, c_0, weight_hh,
+                    weight_hr);
+  }
+  auto all() const {
+    return std::tuple_cat(differentiable(), std::tie(batch_sizes, cell, reverse, output_mask));
+  }
 };
 
-// output, h_n, c_n; an output that a cell does not have is undefined (None in Python).
-using Recurrence = std::tuple<Tensor, Tensor, Tensor>;
-// output, h_n, c_n, cells, tape: what backward needs beside the inputs. Tape and cells have the dtype
-// that is computed in: [steps, batch, hidden] and [steps, batch, tape * hidden], packed: [rows, ...].
-using RecurrenceTrain = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
-// d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr
-using RecurrenceBackward = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+template <class Outputs>
+using ForwardSignature = Outputs(const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
+                                 const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                                 std::string_view, bool);
 
-using ForwardSignature = Recurrence(const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
-                                    const MaybeTensor&, const MaybeTensor&, const MaybeTensor&, std::string_view, bool);
-using TrainSignature = RecurrenceTrain(const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
-                                       const MaybeTensor&, const MaybeTensor&, const MaybeTensor&, std::string_view,
-                                       bool);
-using BackwardSignature = RecurrenceBackward(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&, const Tensor&,
-                                             const MaybeTensor&, const MaybeTensor&, const Tensor&, const MaybeTensor&,
-                                             const Tensor&, const MaybeTensor&, const MaybeTensor&, std::string_view,
-                                             bool, std::array<bool, 3>);
+// An output that a cell does not have is undefined: None in Python.
+struct Recurrence {
+  static constexpr const char* kName = "fused_rnn::recurrence";
+  using Inputs = ForwardInputs;
+  using Outputs = std::tuple<Tensor, Tensor, Tensor>;  // output, h_n, c_n
+  using Signature = ForwardSignature<Outputs>;
+};
 
-template <class Signature>
-c10::TypedOperatorHandle<Signature> find_op(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
-inline const auto& recurrence_op() {
-  static const auto op = find_op<ForwardSignature>("fused_rnn::recurrence");
+// With what backward needs: cells, which is c at every step [steps, batch, hidden], and the tape
+// [steps, batch, tape * hidden] (packed: [rows, ...]), both of the dtype that is computed in.
+struct RecurrenceTrain {
+  static constexpr const char* kName = "fused_rnn::recurrence_train";
+  using Inputs = ForwardInputs;
+  using Outputs = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+  using Signature = ForwardSignature<Outputs>;
+};
+
+struct RecurrenceBackward {
+  static constexpr const char* kName = "fused_rnn::recurrence_backward";
+  using Inputs = BackwardInputs;
+  // d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr
+  using Outputs = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+  using Signature = Outputs(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                            const Tensor&, const MaybeTensor&, const MaybeTensor&, const Tensor&,
+                            const MaybeTensor&, const Tensor&, const MaybeTensor&,
+                            const MaybeTensor&, std::string_view, bool, std::array<bool, 3>);
+};
+
+template <class Op>
+const c10::TypedOperatorHandle<typename Op::Signature>& handle() {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow(Op::kName, "")
+                             .template typed<typename Op::Signature>();
   return op;
 }
-inline const auto& recurrence_train_op() {
-  static const auto op = find_op<TrainSignature>("fused_rnn::recurrence_train");
-  return op;
-}
-inline const auto& recurrence_backward_op() {
-  static const auto op = find_op<BackwardSignature>("fused_rnn::recurrence_backward");
-  return op;
+
+template <class Op>
+typename Op::Outputs call(const typename Op::Inputs& inputs) {
+  return std::apply([](const auto&... args) { return handle<Op>().call(args...); }, inputs.all());
 }
 
-inline bool defined(const MaybeTensor& tensor) { return tensor && tensor->defined(); }
+template <class Op>
+typename Op::Outputs redispatch(c10::DispatchKeySet keys, const typename Op::Inputs& inputs) {
+  return std::apply([&](const auto&... args) { return handle<Op>().redispatch(keys, args...); },
+                    inputs.all());
+}
+
+// function(inputs), or function(keys, inputs), as the dispatcher wants to call it.
+template <class Op, auto function, class Signature = typename Op::Signature>
+struct Kernel;
+template <class Op, auto function, class... Args>
+struct Kernel<Op, function, typename Op::Outputs(Args...)> {
+  static typename Op::Outputs call(Args... args) { return function(typename Op::Inputs{args...}); }
+  static typename Op::Outputs call_with_keys(c10::DispatchKeySet keys, Args... args) {
+    return function(keys, typename Op::Inputs{args...});
+  }
+};
 
 }  // namespace fused_rnn

@@ -4,18 +4,23 @@
 TORCH_LIBRARY(fused_rnn, m) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   m.def(
-      "recurrence(Tensor xg, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, Tensor? weight_hr, "
+      "recurrence(Tensor xg, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, Tensor? "
+      "weight_hr, "
       "Tensor? batch_sizes, str cell, bool reverse) -> (Tensor output, Tensor h_n, Tensor c_n)",
       tags);
   m.def(
-      "recurrence_train(Tensor xg, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, Tensor? weight_hr, "
+      "recurrence_train(Tensor xg, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, "
+      "Tensor? weight_hr, "
       "Tensor? batch_sizes, str cell, bool reverse) -> "
       "(Tensor output, Tensor h_n, Tensor c_n, Tensor cells, Tensor tape)",
       tags);
   m.def(
-      "recurrence_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor output, Tensor? cells, "
-      "Tensor? tape, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? weight_hr, Tensor? batch_sizes, str cell, "
+      "recurrence_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor output, "
+      "Tensor? cells, "
+      "Tensor? tape, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? weight_hr, Tensor? "
+      "batch_sizes, str cell, "
       "bool reverse, bool[3] output_mask) -> "
-      "(Tensor d_xg, Tensor d_h_0, Tensor d_c_0, Tensor d_weight_hh, Tensor d_bias_hh, Tensor d_weight_hr)",
+      "(Tensor d_xg, Tensor d_h_0, Tensor d_c_0, Tensor d_weight_hh, Tensor d_bias_hh, Tensor "
+      "d_weight_hr)",
       tags);
 }
