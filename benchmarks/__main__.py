@@ -1,0 +1,154 @@
+"""Run the grid (the default), compare two reports, print the README's table, or draw a plot."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from . import report as text
+from .contestants import OURS, TORCH, Contestant, Unavailable, evaluate
+from .grid import CELLS, FAMILIES, KINDS, Point, select
+from .problem import TOLERANCE, difference, make_problem
+from .results import Report, Row, caption, environment
+from .timing import fastest_half, measure, timing_conditions
+
+COMMANDS = ("run", "compare", "table", "plot")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
+        arguments = ["run", *arguments]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="ours against torch.nn over the grid (default)")
+    kinds = dict.fromkeys((*KINDS, *FAMILIES))
+    run.add_argument("--kind", nargs="+", default=[], choices=kinds, metavar="KIND",
+                     help=f"of {', '.join(kinds)} (default: all)")  # fmt: skip
+    run.add_argument("--cell", nargs="+", default=[], choices=CELLS, metavar="CELL",
+                     help=f"of {', '.join(CELLS)} (default: all)")  # fmt: skip
+    run.add_argument("--also", nargs="+", default=[], metavar="PEER",
+                     choices=("onnxruntime", "openvino"),
+                     help="onnxruntime, openvino: in the inference of whole layers")  # fmt: skip
+    run.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
+    run.add_argument("--quick", action="store_true", help="a few small points, 0.3 s each")
+    run.add_argument("--seconds", type=float, help="of timing a point (default: 2)")
+    run.add_argument("--json", type=Path, metavar="FILE", help="write the report")
+    run.add_argument("--plot", type=Path, metavar="FILE", help="write the picture (png, svg, pdf)")
+
+    compare = commands.add_parser("compare", help="our times in two reports")
+    compare.add_argument("reports", type=Path, nargs=2, metavar="FILE.json")
+    table = commands.add_parser("table", help="the README's table, in markdown")
+    table.add_argument("report", type=Path, metavar="FILE.json")
+    table.add_argument("--by-shape", action="store_true", help="a row a shape of whole layers")
+    plot = commands.add_parser("plot", help="the picture of a report")
+    plot.add_argument("report", type=Path, metavar="FILE.json")
+    plot.add_argument("picture", type=Path, metavar="FILE.png")
+    options = parser.parse_args(arguments)
+    if options.command == "run":
+        for path in (options.json, options.plot):
+            if path and not path.parent.is_dir():  # before the measurement, not after it
+                run.error(f"{path}: no such folder")
+        if options.threads < 1:
+            run.error(f"--threads must be at least 1, not {options.threads}")
+    return options
+
+
+def measure_point(point: Point, contestants: list[Contestant], seconds: float) -> Row:
+    """Build, check against torch.nn and time every contestant that can take part."""
+    problem = make_problem(point)
+    runs = {}
+    for contestant in contestants:
+        try:
+            runs[contestant.name] = contestant.build(problem)
+        except Unavailable:
+            continue
+    expected = evaluate(runs[TORCH.name], problem)
+    differences = {
+        name: difference(evaluate(run, problem), expected)
+        for name, run in runs.items()
+        if name != TORCH.name
+    }
+    with timing_conditions(point.training):
+        samples = measure(runs, seconds)
+    rounds = len(samples[TORCH.name])
+    times = {name: fastest_half(values) for name, values in samples.items()}
+    return Row(point, times, rounds, differences)
+
+
+def available(peers: list[str]) -> list[Contestant]:
+    """The named further contestants; those that cannot be had are skipped, with the reason."""
+    from .peers import PEERS
+
+    problem = make_problem(Point("layer", "lstm", 1, 1, 1, training=False))
+    found = []
+    for name in peers:
+        try:
+            PEERS[name].build(problem)
+        except Unavailable as reason:
+            print(f"skipped: {name}: {reason}")
+        else:
+            found.append(PEERS[name])
+    return found
+
+
+def run(options: argparse.Namespace) -> int:
+    """The grid; 1 where a result disagrees with torch.nn's by more than the tolerance."""
+    torch.set_num_threads(options.threads)
+    seconds = options.seconds or (0.3 if options.quick else 2.0)
+    points = select(options.kind, options.cell, quick=options.quick)
+    peers = available(options.also)
+    contestants: list[Contestant] = [OURS, TORCH, *peers]
+    names = [contestant.name for contestant in contestants]
+    report = Report(environment([peer.name for peer in peers], seconds))
+    print(caption(report.environment))
+    print("inference: torch.inference_mode; training: forward + backward, every gradient anew")
+    print(text.header(names), flush=True)
+    wrong = []
+    for point in points:
+        row = measure_point(point, contestants, seconds)
+        report.rows.append(row)
+        print(text.line(row, names), flush=True)
+        for name, deviation in row.difference.items():
+            if not deviation <= TOLERANCE:
+                wrong.append(f"{point.id}: {name} deviates from torch by {deviation:.1e}")
+                print(f"  WRONG: {name} deviates by {deviation:.1e}", flush=True)
+    print("\n" + text.summary(report))
+    if options.json:
+        report.write(options.json)
+    if options.plot:
+        draw(report, options.plot)
+    if wrong:
+        print("results that disagree with torch.nn's:", *wrong, sep="\n  ")
+    return 1 if wrong else 0
+
+
+def draw(report: Report, path: Path) -> None:
+    """Imports matplotlib only where a picture is asked for."""
+    from .plot import draw
+
+    draw(report, path)
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    if options.command == "run":
+        return run(options)
+    try:
+        if options.command == "compare":
+            print(text.compare(*(Report.read(path) for path in options.reports)))
+        elif options.command == "table":
+            print(text.table(Report.read(options.report), by_shape=options.by_shape))
+        else:
+            draw(Report.read(options.report), options.picture)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Results as data: rows, where and with what they were measured, JSON, geometric means."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fused_rnn import _C
+
+from .grid import CELLS, KINDS, Point
+
+FORMAT = 1  # of the JSON file
+OURS = "fused_rnn"
+TORCH = "torch"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One point's result.
+
+    Attributes:
+        seconds: a call, by contestant: the median of the fastest half of the samples.
+        rounds: samples taken of each contestant.
+        difference: of each contestant's results from torch's (`problem.difference`).
+    """
+
+    point: Point
+    seconds: dict[str, float]
+    rounds: int
+    difference: dict[str, float]
+
+    def ratio(self, peer: str = TORCH) -> float:
+        """The peer's time over ours: above 1, ours is faster. NaN where one is missing."""
+        nan = float("nan")
+        return self.seconds.get(peer, nan) / self.seconds.get(OURS, nan)
+
+    @property
+    def best_peer(self) -> str:
+        """The fastest other contestant."""
+        return min((name for name in self.seconds if name != OURS), key=self.seconds.__getitem__)
+
+    def gflops(self, name: str) -> float:
+        return self.point.flops / self.seconds[name] / 1e9
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run of the grid."""
+
+    environment: dict[str, Any]
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def contestants(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self.rows for name in row.seconds))
+
+    def of(self, kind: str, cell: str) -> list[Row]:
+        return [row for row in self.rows if (row.point.kind, row.point.cell) == (kind, cell)]
+
+    def write(self, path: Path) -> None:
+        rows = [
+            asdict(row) | {"id": row.point.id, "gflop": row.point.flops / 1e9} for row in self.rows
+        ]
+        document = {"format": FORMAT, "environment": self.environment, "rows": rows}
+        path.write_text(json.dumps(document, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Raises ValueError where the file is no report of this format."""
+        try:
+            document = json.loads(path.read_text())
+            if document["format"] != FORMAT:
+                raise ValueError(f"{path}: format {document['format']}, expected {FORMAT}")
+            names = ("seconds", "rounds", "difference")
+            rows = [
+                Row(Point(**row["point"]), **{name: row[name] for name in names})
+                for row in document["rows"]
+            ]
+            return cls(document["environment"], rows)
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: not a benchmark report ({error!r})") from None
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    logs = [math.log(value) for value in values]
+    return math.exp(math.fsum(logs) / len(logs)) if logs else float("nan")
+
+
+def means(report: Report, peer: str = TORCH) -> dict[tuple[str, str], tuple[float, float, int]]:
+    """By (kind, cell): geometric mean of the ratios, the smallest of them, and their number.
+
+    The long packed points are left out: they would swamp the others.
+    """
+    table = {}
+    for kind in KINDS:
+        for cell in CELLS:
+            rows = [row for row in report.of(kind, cell) if not row.point.long]
+            ratios = [row.ratio(peer) for row in rows if peer in row.seconds]
+            if ratios:
+                table[kind, cell] = geometric_mean(ratios), min(ratios), len(ratios)
+    return table
+
+
+def cpu_model() -> str:
+    """The CPU's name in /proc/cpuinfo; where there is none, what the platform says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def environment(peers: Iterable[str], seconds: float) -> dict[str, Any]:
+    """Date, machine, versions and settings of a run that starts now."""
+    return {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "isa": _C.cpu_isa(),
+        "torch_isa": torch.backends.cpu.get_cpu_capability().lower(),
+        "threads": torch.get_num_threads(),
+        "seconds": seconds,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            **{name: metadata.version(name) for name in ("fused_rnn", *peers)},
+        },
+    }
+
+
+def caption(environment: dict[str, Any]) -> str:
+    """The environment in one line."""
+    versions = environment["versions"]
+    named = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "python")
+    threads = environment["threads"]
+    return (
+        f"{environment['date'].split()[0]}, {environment['cpu']} ({environment['isa']}), "
+        f"{threads} thread{'s' if threads > 1 else ''}, float32, {named}"
+    )

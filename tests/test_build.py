@@ -1,0 +1,155 @@
+"""The compiled module: what it says of itself, how it is linked, which instructions it holds."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import fused_rnn  # noqa: F401  # loads fused_rnn._C
+from fused_rnn import _C, _built_for
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_python(code: str, folder: Path, **environment: str) -> str:
+    """What `code` prints in a fresh interpreter started in `folder`."""
+    command = [sys.executable, "-c", code]
+    variables = {**os.environ, **environment}
+    return subprocess.run(
+        command, cwd=folder, env=variables, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def run_binutils(tool: str, *arguments: str) -> str:
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} (binutils) is not installed")
+    command = [tool, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def object_files(folder: str) -> list[Path]:
+    """Object files of csrc/`folder`, which `pip install .` leaves in the build folder."""
+    version = sysconfig.get_config_var("py_version_nodot")
+    found = sorted(ROOT.glob(f"build/temp.*-cpython-{version}/csrc/{folder}/*.o"))
+    if not found:
+        pytest.skip("no object files: the package was not built in this checkout")
+    return found
+
+
+def isa_objects() -> list[Path]:
+    """Object files that are compiled for more than the baseline instruction set."""
+    return [path for path in object_files("cpu") if "avx" in path.name]
+
+
+x86_linux = pytest.mark.skipif(
+    platform.machine() != "x86_64" or sys.platform != "linux", reason="reads x86-64 ELF objects"
+)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads ELF files and /proc")
+
+
+@pytest.fixture
+def restore_isa() -> Iterator[None]:
+    before = _C.cpu_isa()
+    yield
+    _C.set_cpu_isa(before)
+
+
+def test_built_for_this_torch() -> None:
+    minor = torch.__version__.split(".")[:2]
+    assert _C.build_info()["torch"].split(".")[:2] == minor
+    assert _built_for.TORCH_VERSION.split(".")[:2] == minor
+
+
+def test_build_info_is_complete() -> None:
+    info = _C.build_info()
+    assert set(info) == {"torch", "compiler", "isas", "openmp", "cuda", "cuda_reason"}
+    assert re.fullmatch(r"(gcc|clang) \d+\.\d+\.\d+", info["compiler"])
+    assert info["isas"][0] == "generic"
+    assert isinstance(info["openmp"], bool)
+    assert info["cuda"] is False
+    assert "CUDA" in info["cuda_reason"]
+
+
+def test_isa_in_use_is_one_of_the_available() -> None:
+    available = _C.available_cpu_isas()
+    assert _C.cpu_isa() in available
+    assert set(available) <= set(_C.build_info()["isas"])
+
+
+def test_set_cpu_isa(restore_isa: None) -> None:
+    for isa in _C.available_cpu_isas():
+        _C.set_cpu_isa(isa)
+        assert _C.cpu_isa() == isa
+
+
+def test_set_cpu_isa_names_what_it_expected(restore_isa: None) -> None:
+    with pytest.raises(ValueError, match="expected one of generic.* but got 'mmx'"):
+        _C.set_cpu_isa("mmx")
+
+
+@x86_linux
+@pytest.mark.parametrize(("capability", "isa"), [("default", "generic"), ("avx2", "avx2")])
+def test_obeys_aten_cpu_capability(capability: str, isa: str, tmp_path: Path) -> None:
+    if isa not in _C.available_cpu_isas():
+        pytest.skip(f"this CPU or build has no {isa}")
+    code = "import fused_rnn; print(fused_rnn._C.cpu_isa())"
+    assert run_python(code, tmp_path, ATEN_CPU_CAPABILITY=capability).split() == [isa]
+
+
+@linux
+def test_one_openmp_runtime(tmp_path: Path) -> None:
+    code = """if True:
+        import torch, fused_rnn
+        torch.set_num_threads(2)
+        layer = fused_rnn.LSTM(64, 64)
+        layer(torch.randn(20, 32, 64))[0].sum().backward()
+        print(open("/proc/self/maps").read())"""
+    maps = run_python(code, tmp_path)
+    runtimes = set(re.findall(r"/\S*/lib(?:gomp|iomp|omp)[-.\d]\S*", maps))
+    assert len(runtimes) == 1, runtimes
+
+
+@linux
+def test_links_no_openmp_of_its_own() -> None:
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run_binutils("readelf", "-d", _C.__file__))
+    assert any(name.startswith("libtorch") for name in needed)
+    assert not [name for name in needed if re.match(r"lib(gomp|iomp|omp)", name)]
+
+
+@x86_linux
+def test_isa_objects_share_no_symbol() -> None:
+    """Weak definitions name their ISA: of equal ones the linker may keep the widest for all."""
+    for path in isa_objects():
+        names = re.findall(r"^\S+ [VWu] (.*)$", run_binutils("nm", "-C", str(path)), re.M)
+        own = f"fused_rnn::cpu::{path.stem.removeprefix('isa_')}::"
+        # The personality pointer of exception handling is the same in every object.
+        shared = [name for name in names if own not in name and not name.startswith("DW.ref.")]
+        assert not shared, f"{path.name} shares {shared[:5]}"
+
+
+@x86_linux
+def test_isa_objects_are_vectorised() -> None:
+    """Wide fused multiply-adds in both precisions, and no call of the scalar maths library."""
+    for path in isa_objects():
+        register = "zmm" if "avx512" in path.name else "ymm"
+        code = run_binutils("objdump", "-d", "--no-show-raw-insn", str(path))
+        for suffix in ("ps", "pd"):
+            assert re.search(rf"vfmadd\d+{suffix} .*%{register}", code), (path.name, suffix)
+        undefined = run_binutils("nm", "-u", str(path))
+        assert not re.findall(r"\b(?:exp|tanh)f?\b", undefined), path.name
+
+
+@x86_linux
+def test_only_isa_objects_need_more_than_the_baseline() -> None:
+    for path in [*object_files("cpu"), *object_files("torch")]:
+        if "avx" not in path.name:
+            code = run_binutils("objdump", "-d", "--no-show-raw-insn", str(path))
+            assert not re.search(r"%[yz]mm", code), path.name
