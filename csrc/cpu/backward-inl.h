@@ -3,6 +3,7 @@
 // weight_hh + the output's own gradient, then the cell's backward step over it. The weights'
 // gradients follow, in one product over all rows (outer-inl.h).
 #pragma once
+#include "cpu/matrix-inl.h"
 #include "cpu/outer-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
@@ -10,18 +11,16 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 template <class Cell, class T>
 class BackwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
-  static constexpr int V = kRegisters == 32 ? 4 : 2, kPanel = V * W;  // columns of a panel
+  static constexpr int64_t kPanel = PackedMatrix<T>::kColumns;
 
  public:
   explicit BackwardPass(const Backward<T>& args)
       : a_(args),
         p_(args.problem),
         gates_(G * p_.hidden),
-        out_panels_(ceil_div(p_.out, kPanel)),
-        hidden_panels_(p_.weight_hr ? ceil_div(p_.hidden, kPanel) : 0),
-        carry_row_(out_panels_ * kPanel),
-        weights_(out_panels_ * gates_ * kPanel),
-        projection_(hidden_panels_ * p_.out * kPanel),
+        weights_(gates_, p_.out),
+        projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
+        carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
         dr_(Cell::kSameGates ? 0 : p_.rows * gates_),
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
@@ -30,13 +29,8 @@ class BackwardPass {
 
   // The three shares of a thread, with a barrier between them.
   void pack(int thread, int count) {
-    for (int64_t p = out_panels_ * thread / count; p < out_panels_ * (thread + 1) / count; ++p) {
-      pack_panel(p_.weight_hh, gates_, p_.out, p, weights_);
-    }
-    for (int64_t p = hidden_panels_ * thread / count; p < hidden_panels_ * (thread + 1) / count;
-         ++p) {
-      pack_panel(p_.weight_hr, p_.out, p_.hidden, p, projection_);
-    }
+    weights_.pack(p_.weight_hh, thread, count);
+    projection_.pack(p_.weight_hr, thread, count);
   }
 
   void run(int thread, int count) {
@@ -83,11 +77,6 @@ class BackwardPass {
     return b < p_.steps[s].kept ? made + (p_.steps[s - 1].row + b) * width : initial + b * width;
   }
 
-  void pack_panel(const T* w, int64_t k, int64_t columns, int64_t p, T* packed) const {
-    pack_columns<V>([&](int64_t i) __attribute__((always_inline)) { return w + i * columns; }, k,
-                    columns, p * kPanel, packed + p * k * kPanel);
-  }
-
   // carry_ holds what dh gets beside the matrix product, and d_c_0 the running gradient of c.
   void start(int64_t first, int64_t last) {
     for (int64_t b = first; b < last; ++b) {
@@ -107,9 +96,9 @@ class BackwardPass {
   void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
     const T* carry = carry_ + p * kPanel;
     if (dr_after) {
-      multiply<V>(go_on - first, Left<T>{dr_after + first * gates_, gates_, 1},
-                  static_cast<const T*>(weights_) + p * gates_ * kPanel, gates_,
-                  {carry + first * carry_row_, carry_row_}, {sums_ + first * kPanel, kPanel});
+      weights_.multiply_panel(p, go_on - first, dr_after + first * gates_,
+                              {carry + first * carry_row_, carry_row_},
+                              {sums_ + first * kPanel, kPanel});
     }
     for (int64_t b = max(first, go_on); b < end; ++b) {
       __builtin_memcpy(sums_ + b * kPanel, carry + b * carry_row_, kPanel * sizeof(T));
@@ -117,8 +106,8 @@ class BackwardPass {
   }
 
   void plain_step(int64_t s, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
-    for (int64_t i = 0; i < out_panels_; ++i) {
-      const int64_t p = s & 1 ? out_panels_ - 1 - i : i;
+    for (int64_t i = 0; i < weights_.panels(); ++i) {
+      const int64_t p = s & 1 ? weights_.panels() - 1 - i : i;
       state_gradient(p, first, end, go_on, dr_after);
       const T* grad = a_.grad_output ? a_.grad_output + p_.steps[s].row * p_.out : nullptr;
       for (int64_t b = first; b < end; ++b) cell(s, b, p, grad ? grad + b * p_.out : nullptr);
@@ -127,7 +116,7 @@ class BackwardPass {
 
   void projected_step(int64_t s, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
     const int64_t row = p_.steps[s].row;
-    for (int64_t p = 0; p < out_panels_; ++p) {
+    for (int64_t p = 0; p < weights_.panels(); ++p) {
       state_gradient(p, first, end, go_on, dr_after);
       for (int64_t b = first; b < end; ++b) {
         for (int64_t j = p * kPanel; j < min(p_.out, (p + 1) * kPanel); ++j) {
@@ -139,17 +128,16 @@ class BackwardPass {
     }
     for (int64_t b = first; b < end; ++b)
       __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
-    for (int64_t p = 0; p < hidden_panels_; ++p) {
-      multiply<V>(end - first, Left<T>{d_out_ + (row + first) * p_.out, p_.out, 1},
-                  projection_ + p * p_.out * kPanel, p_.out, {nullptr, 0},
-                  {sums_ + first * kPanel, kPanel});
+    for (int64_t p = 0; p < projection_.panels(); ++p) {
+      projection_.multiply_panel(p, end - first, d_out_ + (row + first) * p_.out, {nullptr, 0},
+                                 {sums_ + first * kPanel, kPanel});
       for (int64_t b = first; b < end; ++b) cell(s, b, p, nullptr);
     }
   }
 
   // The cell's backward step for the units of panel p, whose dh is sums_[b] plus grad.
   FR_FN void cell(int64_t s, int64_t b, int64_t p, const T* grad) {
-    for (int v = 0; v < V; ++v) {
+    for (int v = 0; v < PackedMatrix<T>::V; ++v) {
       const int64_t unit = p * kPanel + v * W, lanes = p_.hidden - unit;
       if (lanes >= W) {
         units(s, b, unit, AllLanes<T>{}, sums_ + b * kPanel + v * W, grad);
@@ -193,7 +181,7 @@ class BackwardPass {
   // step).
   void finish(int64_t first, int64_t end, const T* dr) {
     if (first >= end) return;
-    for (int64_t p = 0; p < out_panels_; ++p) {
+    for (int64_t p = 0; p < weights_.panels(); ++p) {
       state_gradient(p, first, end, dr ? end : first, dr);
       for (int64_t b = first; b < end; ++b) {
         const int64_t column = p * kPanel, n = min(kPanel, p_.out - column);
@@ -204,14 +192,15 @@ class BackwardPass {
 
   const Backward<T>& a_;
   const Problem<T>& p_;
-  const int64_t gates_, out_panels_, hidden_panels_, carry_row_;
-  Buffer<T> weights_;     // [out_panels][gates][V][W]
-  Buffer<T> projection_;  // [hidden_panels][out][V][W]
-  Buffer<T> carry_;       // [batch][carry_row]
-  Buffer<T> dr_;          // [rows][gates], where not equal to d_xg
-  Buffer<T> d_out_;       // [rows][out], the whole gradient of a projected h
-  Buffer<T> hidden_;      // [rows][hidden], h before the projection
-  Buffer<T> sums_;        // [batch][V][W]
+  const int64_t gates_;
+  PackedMatrix<T> weights_;     // weight_hh
+  PackedMatrix<T> projection_;  // weight_hr
+  const int64_t carry_row_;
+  Buffer<T> carry_;   // [batch][carry_row]
+  Buffer<T> dr_;      // [rows][gates], where not equal to d_xg
+  Buffer<T> d_out_;   // [rows][out], the whole gradient of a projected h
+  Buffer<T> hidden_;  // [rows][hidden], h before the projection
+  Buffer<T> sums_;    // [batch][V][W]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -3,8 +3,7 @@
 // while it is in the L1 cache. A panel holds kUnits vectors of hidden units, all gates of a unit
 // side by side.
 #pragma once
-#include "cpu/pack-inl.h"
-#include "cpu/tile-inl.h"
+#include "cpu/matrix-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -16,7 +15,6 @@ template <class Cell, class T>
 class ForwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
   static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
-  static constexpr int kOutV = kRegisters == 32 ? 4 : 2;  // vectors of a panel of the projection
 
   struct Place {  // where a row of a step reads and writes
     const T *h, *xg;
@@ -29,56 +27,54 @@ class ForwardPass {
         p_(args.problem),
         packed_(p_.batch > 1 && p_.rows > kFewRows),
         panels_(ceil_div(p_.hidden, kUnits * W)),
-        out_panels_(p_.weight_hr ? ceil_div(p_.out, kOutV * W) : 0),
         weights_(packed_ ? panels_ * p_.out * V * W : 0),
         bias_(args.bias_hh ? panels_ * V * W : 0),
-        projection_(out_panels_ * p_.hidden * kOutV * W),
+        projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0) {}
 
   // The share of one thread of `count`: first the packing, then, after a barrier, run.
   void pack(int thread, int count) {
     for (int64_t p = panels_ * thread / count; p < panels_ * (thread + 1) / count; ++p) {
-      for (int v = 0; v < V; ++v) {
-        const int64_t unit = (p * kUnits + v / G) * W, valid = p_.hidden - unit,
-                      row = v % G * p_.hidden + unit;
-        const int64_t at = p * V * W + v * W;
-        if (f_.bias_hh) store(bias_ + at, valid > 0 ? load(f_.bias_hh + row, valid) : Vec<T>{});
+      const int64_t width = unit_vectors(p) * G;
+      for (int64_t v = 0; v < width; ++v) {
+        const int64_t unit = (p * kUnits + v / G) * W, valid = p_.hidden - unit;
+        const int64_t row = v % G * p_.hidden + unit;
+        if (f_.bias_hh) store(bias_ + (p * V + v) * W, load(f_.bias_hh + row, valid));
         if (packed_) {
           pack_transposed(p_.weight_hh + row * p_.out, valid, p_.out,
-                          weights_ + p * p_.out * V * W + v * W, V * W);
+                          weights_ + (p * p_.out * V + v) * W, width * W);
         }
       }
     }
-    for (int64_t p = out_panels_ * thread / count; p < out_panels_ * (thread + 1) / count; ++p) {
-      for (int v = 0; v < kOutV; ++v) {
-        const int64_t row = (p * kOutV + v) * W;
-        pack_transposed(p_.weight_hr + row * p_.hidden, p_.out - row, p_.hidden,
-                        projection_ + p * p_.hidden * kOutV * W + v * W, kOutV * W);
-      }
-    }
+    projection_.pack_transpose_of(p_.weight_hr, thread, count);
   }
 
   void run(int thread, int count) {
     const int64_t first = p_.batch * thread / count, last = p_.batch * (thread + 1) / count;
-    if (p_.c_0)
-      copy(p_.c_0 + first * p_.hidden, (last - first) * p_.hidden, f_.c_n + first * p_.hidden);
-    if (p_.num_steps == 0)
-      copy(p_.h_0 + first * p_.out, (last - first) * p_.out, f_.h_n + first * p_.out);
+    const int64_t H = p_.hidden, out = p_.out, size = last - first;
+    if (p_.c_0) copy(p_.c_0 + first * H, size * H, f_.c_n + first * H);
+    if (p_.num_steps == 0) copy(p_.h_0 + first * out, size * out, f_.h_n + first * out);
     for (int64_t s = 0; s < p_.num_steps; ++s) {
       const Step& step = p_.steps[s];
       const int64_t end = min(last, step.size), kept = min(end, step.kept);
-      if (first < kept)
-        rows(first, kept - first, step, f_.output + p_.steps[s - 1].row * p_.out, s & 1);
-      if (max(first, kept) < end)
-        rows(max(first, kept), end - max(first, kept), step, p_.h_0, s & 1);
+      const int64_t starting = max(first, kept);
+      if (first < kept) {
+        rows(first, kept - first, step, f_.output + p_.steps[s - 1].row * out, s & 1);
+      }
+      if (starting < end) rows(starting, end - starting, step, p_.h_0, s & 1);
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       for (int64_t b = max(first, go_on); b < end; ++b) {
-        copy(f_.output + (step.row + b) * p_.out, p_.out, f_.h_n + b * p_.out);
+        copy(f_.output + (step.row + b) * out, out, f_.h_n + b * out);
       }
     }
   }
 
  private:
+  // Vectors of units in panel p; the last may have fewer.
+  int64_t unit_vectors(int64_t p) const {
+    return min(kUnits, ceil_div(p_.hidden - p * kUnits * W, W));
+  }
+
   static FR_FN void copy(const T* from, int64_t n, T* to) {
     __builtin_memcpy(to, from, n * sizeof(T));
   }
@@ -102,16 +98,21 @@ class ForwardPass {
         unpacked_panel(p, n, place);
       }
     }
-    for (int64_t p = 0; p < out_panels_; ++p) project(p, n, hidden, f_.output + row * p_.out);
+    if (p_.weight_hr) {
+      projection_.multiply_all(n, hidden, static_cast<const T*>(nullptr), f_.output + row * p_.out);
+    }
   }
 
   void packed_panel(int64_t p, int64_t n, const Place& place) {
-    alignas(64) T sums[kTileRows<V> * V * W];
-    const Rows<const T> init{f_.bias_hh ? bias_ + p * V * W : nullptr, 0};
-    for_tiles<V>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-      tile<V>(count, {place.h + r * p_.out, p_.out, 1}, weights_ + p * p_.out * V * W, p_.out, init,
-              {sums, V * W});
-      cell(p, r, count, sums, place);
+    with_constant<kUnits>(unit_vectors(p), [&](auto u) __attribute__((always_inline)) {
+      constexpr int width = u * G;  // vectors of this panel
+      alignas(64) T sums[kTileRows<width> * width * W];
+      const Rows<const T> init{f_.bias_hh ? bias_ + p * V * W : nullptr, 0};
+      for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
+        tile<width>(count, {place.h + r * p_.out, p_.out, 1}, weights_ + p * p_.out * V * W, p_.out,
+                    init, {sums, width * W});
+        cell<u>(p, r, count, sums, place);
+      });
     });
   }
 
@@ -134,15 +135,17 @@ class ForwardPass {
       const Vec<T> bias = f_.bias_hh ? load(bias_ + p * V * W + v * W) : Vec<T>{};
       for (int i = 0; i < R; ++i) store(sums + (i * V + v) * W, bias + sum[i]);
     }
-    cell(p, r, R, sums, place);
+    cell<kUnits>(p, r, R, sums, place);
   }
 
-  // The cell for `count` rows from r on, whose recurrent parts of panel p are in sums[count][V][W].
+  // The cell for `count` rows from r on, whose recurrent parts of panel p are in
+  // sums[count][width][G][W].
+  template <int width>
   FR_FN void cell(int64_t p, int64_t r, int count, const T* sums, const Place& place) {
     for (int i = 0; i < count; ++i) {
-      for (int u = 0; u < kUnits; ++u) {
+      for (int u = 0; u < width; ++u) {
         const int64_t unit = (p * kUnits + u) * W, lanes = p_.hidden - unit;
-        const T* sum = sums + (i * V + u * G) * W;
+        const T* sum = sums + (i * width + u) * G * W;
         if (lanes >= W) {
           units(unit, AllLanes<T>{}, r + i, sum, place);
         } else if (lanes > 0) {
@@ -175,29 +178,14 @@ class ForwardPass {
     }
   }
 
-  void project(int64_t p, int64_t n, const T* hidden, T* output) {
-    const int64_t column = p * kOutV * W;
-    alignas(64) T sums[kTileRows<kOutV> * kOutV * W];
-    for_tiles<kOutV>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-      tile<kOutV>(count, {hidden + r * p_.hidden, p_.hidden, 1}, projection_ + column * p_.hidden,
-                  p_.hidden, {nullptr, 0}, {sums, kOutV * W});
-      for (int i = 0; i < count; ++i) {
-        for (int v = 0; v < kOutV && column + v * W < p_.out; ++v) {
-          store(output + (r + i) * p_.out + column + v * W, load(sums + (i * kOutV + v) * W),
-                p_.out - column - v * W);
-        }
-      }
-    });
-  }
-
   const Forward<T>& f_;
   const Problem<T>& p_;
   const bool packed_;
-  const int64_t panels_, out_panels_;
-  Buffer<T> weights_;     // [panels][out][V][W]
-  Buffer<T> bias_;        // [panels][V][W]
-  Buffer<T> projection_;  // [out_panels][hidden][kOutV][W]
-  Buffer<T> projected_;   // [batch][hidden], h before the projection
+  const int64_t panels_;
+  Buffer<T> weights_;           // [panels][out][V][W]
+  Buffer<T> bias_;              // [panels][V][W]
+  PackedMatrix<T> projection_;  // weight_hr
+  Buffer<T> projected_;         // [batch][hidden], h before the projection
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -2,6 +2,7 @@
 #pragma once
 #include "cpu/backward-inl.h"
 #include "cpu/forward-inl.h"
+#include "cpu/linear-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 namespace {
@@ -26,15 +27,25 @@ FR_FN void barrier() {
 #endif
 }
 
+// Packs, then runs, a pass of one or two phases over all threads.
+template <class Pass>
+void run(Pass& pass, int threads) {
+  parallel(threads, [&](int thread, int count) {
+    pass.pack(thread, count);
+    if (count > 1) barrier();
+    pass.run(thread, count);
+    if constexpr (requires { pass.weights(thread, count); }) {
+      if (count > 1) barrier();
+      pass.weights(thread, count);
+    }
+  });
+}
+
 template <class T>
 void forward(int row, const Forward<T>& args) {
   Cells::visit(row, [&](auto cell) {
     ForwardPass<decltype(cell), T> pass(args);
-    parallel(args.problem.threads, [&](int thread, int count) {
-      pass.pack(thread, count);
-      if (count > 1) barrier();
-      pass.run(thread, count);
-    });
+    run(pass, args.problem.threads);
   });
 }
 
@@ -42,19 +53,28 @@ template <class T>
 void backward(int row, const Backward<T>& args) {
   Cells::visit(row, [&](auto cell) {
     BackwardPass<decltype(cell), T> pass(args);
-    parallel(args.problem.threads, [&](int thread, int count) {
-      pass.pack(thread, count);
-      if (count > 1) barrier();
-      pass.run(thread, count);
-      if (count > 1) barrier();
-      pass.weights(thread, count);
-    });
+    run(pass, args.problem.threads);
   });
 }
+
+template <class T>
+void linear(const Linear<T>& args) {
+  LinearPass<T> pass(args);
+  run(pass, args.threads);
+}
+
+template <class T>
+void linear_backward(const LinearBackward<T>& args) {
+  LinearBackwardPass<T> pass(args);
+  run(pass, args.threads);
+}
+
+template <class T>
+constexpr Kernels<T> kKernels = {forward<T>, backward<T>, linear<T>, linear_backward<T>};
 
 }  // namespace
 
 extern const KernelTable kTable;
-const KernelTable kTable = {{forward<float>, backward<float>}, {forward<double>, backward<double>}};
+const KernelTable kTable = {kKernels<float>, kKernels<double>};
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

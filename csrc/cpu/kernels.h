@@ -58,11 +58,36 @@ struct Backward {
   T* d_weight_hr;                  // [out, hidden]
 };
 
+// output = input @ weight.T + bias
+template <class T>
+struct Linear {
+  int64_t rows, in, out;
+  const T* input;   // [rows, in]
+  const T* weight;  // [out, in]
+  const T* bias;    // [out]      null: zero
+  T* output;        // [rows, out]
+  int threads;
+};
+
+template <class T>
+struct LinearBackward {
+  int64_t rows, in, out;
+  const T* grad_output;  // [rows, out]
+  const T* input;        // [rows, in]
+  const T* weight;       // [out, in]
+  T* d_input;            // [rows, in]  null: not wanted; so the next two
+  T* d_weight;           // [out, in]
+  T* d_bias;             // [out]
+  int threads;
+};
+
 // `cell` is a row of the table in cells/table.h.
 template <class T>
 struct Kernels {
   void (*forward)(int cell, const Forward<T>&);
   void (*backward)(int cell, const Backward<T>&);
+  void (*linear)(const Linear<T>&);
+  void (*linear_backward)(const LinearBackward<T>&);
 };
 
 struct KernelTable {

@@ -1,8 +1,7 @@
 // The gradient of a weight: out[m][n] = the sum over all rows of a[row][m] * b[row][n], with the
 // same tile, both operands packed a block of rows at a time. Threads share the m, never the sum.
 #pragma once
-#include "cpu/pack-inl.h"
-#include "cpu/tile-inl.h"
+#include "cpu/matrix-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -13,7 +12,7 @@ struct OuterRow {
 
 template <class T>
 class OuterProduct {
-  static constexpr int W = kLanes<T>, V = kRegisters == 32 ? 4 : 2;
+  static constexpr int W = kLanes<T>, V = PackedMatrix<T>::V;
   static constexpr int64_t kBlock = 256;  // rows packed at once
 
  public:
@@ -51,8 +50,10 @@ class OuterProduct {
   void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out,
            T* sums, bool begun) {
     for (int64_t p = 0; out && p < panels_; ++p) {
-      pack_columns<V, T>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_,
-                         p * V * W, packed_b_ + p * rows * V * W);
+      with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
+        pack_columns<v>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_,
+                        p * V * W, packed_b_ + p * rows * V * W);
+      });
     }
     for (int64_t v = first; v < last; ++v) {
       const int64_t m = v * W, valid = m_ - m;
@@ -64,30 +65,34 @@ class OuterProduct {
       }
       if (sums) store(sums + m, begun ? load(sums + m, valid) + sum : sum, valid);
       for (int64_t p = 0; out && p < panels_; ++p) {
-        panel(p, rows, m, static_cast<int>(min(W, valid)), out, begun);
+        with_constant<V>(vectors(p), [&](auto width) __attribute__((always_inline)) {
+          panel<width>(p, rows, m, static_cast<int>(min(W, valid)), out, begun);
+        });
       }
     }
   }
 
-  // out[m .. m + count)[panel p] (+)= packed_a^T @ packed_b
+  int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
+
+  // out[m .. m + count)[panel p, of `width` vectors] (+)= packed_a^T @ packed_b
+  template <int width>
   void panel(int64_t p, int64_t rows, int64_t m, int count, T* out, bool begun) {
-    const int64_t column = p * V * W, columns = min(V * W, n_ - column);
-    const bool whole = columns == V * W;
-    alignas(64) T edge[W * V * W];  // a panel that reaches beyond out
+    constexpr int64_t kEdge = width * W;
+    const int64_t column = p * V * W, columns = min(kEdge, n_ - column);
+    const bool whole = columns == kEdge;
+    alignas(64) T edge[W * kEdge];  // of a panel that reaches beyond out
     T* at = out + m * n_ + column;
-    if (!whole && begun) {
-      for (int i = 0; i < count; ++i)
-        __builtin_memcpy(edge + i * V * W, at + i * n_, columns * sizeof(T));
+    for (int i = 0; !whole && begun && i < count; ++i) {
+      __builtin_memcpy(edge + i * kEdge, at + i * n_, columns * sizeof(T));
     }
-    const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, V * W};
-    for_tiles<V>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
+    const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
+    for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      tile<V>(n, Left<T>{packed_a_ + r, 1, W}, packed_b_ + p * rows * V * W, rows,
-              {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
+      tile<width>(n, Left<T>{packed_a_ + r, 1, W}, packed_b_ + p * rows * V * W, rows,
+                  {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
     });
-    if (!whole) {
-      for (int i = 0; i < count; ++i)
-        __builtin_memcpy(at + i * n_, edge + i * V * W, columns * sizeof(T));
+    for (int i = 0; !whole && i < count; ++i) {
+      __builtin_memcpy(at + i * n_, edge + i * kEdge, columns * sizeof(T));
     }
   }
 

@@ -98,6 +98,15 @@ FR_FN void multiply(int64_t rows, Left<T> a, const T* panel, int64_t k, Rows<con
   } while (first < k);
 }
 
+// Calls f with v, which is 1 to kMost, as a constant: the last panel of a matrix is narrower.
+template <int kMost, class F>
+FR_FN void with_constant(int64_t v, F f) {
+  if constexpr (kMost > 1) {
+    if (v < kMost) return with_constant<kMost - 1>(v, f);
+  }
+  f(std::integral_constant<int, kMost>{});
+}
+
 // lane j of sum[r] = h[r] . w[j], the weights as they lie: for few rows, where packing would cost
 // more. Of the rows of w the first `valid` exist.
 template <int R, class T>

@@ -1,4 +1,4 @@
-// Autocast: the recurrence runs in the dtype that the projection before it came out in.
+// Autocast: both ops run in the dtype that autocast has chosen, as at::linear does.
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
@@ -7,30 +7,48 @@
 namespace fused_rnn {
 namespace {
 
+// Casts to the dtype that autocast has chosen for the device.
+template <at::DeviceType device>
+struct Cast {
+  const at::ScalarType dtype = at::autocast::get_autocast_dtype(device);
+
+  Tensor operator()(const Tensor& tensor) const {
+    return at::autocast::cached_cast(dtype, tensor, device);
+  }
+  MaybeTensor operator()(const MaybeTensor& tensor) const {
+    return defined(tensor) ? MaybeTensor((*this)(*tensor)) : std::nullopt;
+  }
+};
+
 template <at::DeviceType device, c10::DispatchKey key>
 Recurrence::Outputs recurrence(const ForwardInputs& in) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(key);
-  const auto dtype = at::autocast::get_autocast_dtype(device);
-  const auto cast = [&](const Tensor& tensor) {
-    return at::autocast::cached_cast(dtype, tensor, device);
-  };
-  const auto maybe_cast = [&](const MaybeTensor& tensor) {
-    return defined(tensor) ? MaybeTensor(cast(*tensor)) : std::nullopt;
-  };
-  return call<Recurrence>({cast(in.xg), cast(in.h_0), maybe_cast(in.c_0), cast(in.weight_hh),
-                           maybe_cast(in.bias_hh), maybe_cast(in.weight_hr), in.batch_sizes,
-                           in.cell, in.reverse});
+  const Cast<device> cast;
+  return call<Recurrence>({cast(in.xg), cast(in.h_0), cast(in.c_0), cast(in.weight_hh),
+                           cast(in.bias_hh), cast(in.weight_hr), in.batch_sizes, in.cell,
+                           in.reverse});
+}
+
+template <at::DeviceType device, c10::DispatchKey key>
+Tensor linear(const LinearInputs& in) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(key);
+  const Cast<device> cast;
+  return call<Linear>({cast(in.input), cast(in.weight), cast(in.bias)});
+}
+
+template <at::DeviceType device, c10::DispatchKey key>
+void register_all(torch::Library& m) {
+  m.impl("linear", Kernel<Linear, linear<device, key>>::call);
+  m.impl("recurrence", Kernel<Recurrence, recurrence<device, key>>::call);
 }
 
 }  // namespace
 
 TORCH_LIBRARY_IMPL(fused_rnn, AutocastCPU, m) {
-  m.impl("recurrence",
-         Kernel<Recurrence, recurrence<at::kCPU, c10::DispatchKey::AutocastCPU>>::call);
+  register_all<at::kCPU, c10::DispatchKey::AutocastCPU>(m);
 }
 TORCH_LIBRARY_IMPL(fused_rnn, AutocastCUDA, m) {
-  m.impl("recurrence",
-         Kernel<Recurrence, recurrence<at::kCUDA, c10::DispatchKey::AutocastCUDA>>::call);
+  register_all<at::kCUDA, c10::DispatchKey::AutocastCUDA>(m);
 }
 
 }  // namespace fused_rnn

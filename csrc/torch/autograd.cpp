@@ -5,6 +5,7 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/library.h>
 
+#include "torch/linear.h"
 #include "torch/node.h"
 #include "torch/ops.h"
 
@@ -24,18 +25,6 @@ SavedVariable save(const MaybeTensor& tensor) {
   return SavedVariable(tensor.value_or(Tensor()), /*is_output=*/false);
 }
 
-// A kernel without this would silently drop tangents.
-template <class Inputs>
-void refuse_tangents(const Inputs& in) {
-  const bool tangent =
-      std::apply([](const auto&... tensors) { return (isFwGradDefined(tensors) || ...); },
-                 in.differentiable());
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      !tangent,
-      "fused_rnn: forward-mode differentiation of the recurrence is not implemented; "
-      "fused_rnn.reference.recurrence has it");
-}
-
 // A new node N with the edges of the inputs, or null where nothing requires a gradient.
 template <class N, class Inputs>
 auto node_for(const Inputs& in) {
@@ -49,6 +38,27 @@ auto node_for(const Inputs& in) {
         return node;
       },
       in.differentiable());
+}
+
+template <class Inputs>
+bool requires_grad(const Inputs& in) {
+  return std::apply([](const auto&... tensors) { return compute_requires_grad(tensors...); },
+                    in.differentiable());
+}
+
+template <class Inputs>
+bool has_tangent(const Inputs& in) {
+  return std::apply([](const auto&... tensors) { return (isFwGradDefined(tensors) || ...); },
+                    in.differentiable());
+}
+
+// A kernel without this would silently drop tangents.
+template <class Inputs>
+void refuse_tangents(const Inputs& in) {
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      !has_tangent(in),
+      "fused_rnn: forward-mode differentiation of the recurrence is not implemented; "
+      "fused_rnn.reference.recurrence has it");
 }
 
 // Runs the op on what lies below autograd.
@@ -115,10 +125,7 @@ RecurrenceTrain::Outputs recurrence_train(c10::DispatchKeySet keys, const Forwar
 
 Recurrence::Outputs recurrence(c10::DispatchKeySet keys, const ForwardInputs& in) {
   refuse_tangents(in);
-  const bool differentiated =
-      std::apply([](const auto&... tensors) { return compute_requires_grad(tensors...); },
-                 in.differentiable());
-  if (!differentiated) return run_below<Recurrence>(keys, in);
+  if (!requires_grad(in)) return run_below<Recurrence>(keys, in);
   auto [output, h_n, c_n, cells, tape] = call<RecurrenceTrain>(in);
   return {output, h_n, c_n};
 }
@@ -134,9 +141,39 @@ RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
   return result;
 }
 
+// The linear layer's gradient is an op of ours only where no derivative of it is wanted.
+struct LinearNode : FormulaNode<LinearNode, 2, 0> {
+  static constexpr const char* kName = "FusedRnnLinearBackward";
+
+  static variable_list formula(const variable_list& grads, const variable_list& saved,
+                               const Attributes&, const std::vector<bool>& wanted) {
+    variable_list result(3);  // of input, weight, bias
+    if (!grads[0].defined()) return result;
+    std::tie(result[0], result[1], result[2]) =
+        call<LinearBackward>({grads[0], saved[0], saved[1], {wanted[0], wanted[1], wanted[2]}});
+    return result;
+  }
+};
+
+Tensor linear(c10::DispatchKeySet keys, const LinearInputs& in) {
+  if (has_tangent(in)) return aten_linear(in);
+  const auto node = node_for<LinearNode>(in);
+  if (node) node->inputs = {save(in.input), save(in.weight)};
+  Tensor output = run_below<Linear>(keys, in);
+  if (node) set_history(output, node);
+  return output;
+}
+
+LinearBackward::Outputs linear_backward(c10::DispatchKeySet keys, const LinearBackwardInputs& in) {
+  if (has_tangent(in) || requires_grad(in)) return aten_linear_backward(in);
+  return run_below<LinearBackward>(keys, in);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(fused_rnn, Autograd, m) {
+  m.impl("linear", Kernel<Linear, linear>::call_with_keys);
+  m.impl("linear_backward", Kernel<LinearBackward, linear_backward>::call_with_keys);
   m.impl("recurrence", Kernel<Recurrence, recurrence>::call_with_keys);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call_with_keys);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call_with_keys);

@@ -9,6 +9,7 @@
 
 #include "cpu/kernels.h"
 #include "torch/check.h"
+#include "torch/linear.h"
 
 namespace fused_rnn {
 namespace {
@@ -50,6 +51,13 @@ const cpu::Kernels<T>& kernels() {
   } else {
     return cpu::kernels().single;
   }
+}
+
+// Threads for `shares` parts and so many multiplications: for few, a team costs more than it saves.
+int team(int64_t shares, double multiplications) {
+  constexpr double kWorthATeam = 200'000;
+  if (multiplications < kWorthATeam || at::in_parallel_region()) return 1;
+  return static_cast<int>(std::clamp<int64_t>(shares, 1, at::get_num_threads()));
 }
 
 // What forward and backward share, in the dtype that is computed in.
@@ -94,13 +102,10 @@ struct Shared {
             threads()};
   }
 
-  // A thread takes sequences; below this many multiplications a team costs more than it saves.
+  // A thread takes sequences.
   int threads() const {
-    constexpr double kWorthATeam = 200'000;
-    if (at::in_parallel_region()) return 1;
     const double work = static_cast<double>(number(sizes.rows)) * weight_hh.numel();
-    if (work < kWorthATeam) return 1;
-    return static_cast<int>(std::clamp<int64_t>(number(sizes.batch), 1, at::get_num_threads()));
+    return team(number(sizes.batch), work);
   }
 };
 
@@ -169,9 +174,72 @@ RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
   return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
 }
 
+// Where our kernel is the faster one; ATen has the rest, and raises all errors.
+bool is_ours(const Tensor& input, const Tensor& weight, std::initializer_list<Tensor> others) {
+  constexpr int64_t kManyRows = 48;
+  const auto dtype = input.scalar_type();
+  const auto fits = [&](const Tensor& tensor) {
+    return !tensor.defined() ||
+           (tensor.scalar_type() == dtype && tensor.is_cpu() && tensor.layout() == at::kStrided);
+  };
+  return (dtype == at::kFloat || dtype == at::kDouble) && fits(input) && fits(weight) &&
+         std::all_of(others.begin(), others.end(), fits) && input.dim() >= 2 && weight.dim() == 2 &&
+         weight.numel() > 0 && input.size(-1) == weight.size(1) &&
+         input.numel() >= kManyRows * weight.size(1);
+}
+
+template <class T>
+Tensor run_linear(const LinearInputs& in) {
+  const Tensor x = in.input.contiguous(), weight = in.weight.contiguous();
+  const Tensor bias = defined(in.bias) ? in.bias->contiguous() : Tensor();
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  const Tensor output = at::empty(shape, x.options());
+  const int64_t rows = x.numel() / weight.size(1);
+  kernels<T>().linear({rows, weight.size(1), weight.size(0), input<T>(x), input<T>(weight),
+                       input<T>(bias), result<T>(output),
+                       team(rows, static_cast<double>(rows) * weight.numel())});
+  return output;
+}
+
+template <class T>
+LinearBackward::Outputs run_linear(const LinearBackwardInputs& in) {
+  const Tensor grad = in.grad_output.contiguous(), x = in.input.contiguous();
+  const Tensor weight = in.weight.contiguous();
+  const int64_t rows = x.numel() / weight.size(1);
+  Tensor d_input, d_weight, d_bias;
+  if (in.output_mask[0]) d_input = at::empty(x.sizes(), x.options());
+  if (in.output_mask[1]) d_weight = at::empty(weight.sizes(), x.options());
+  if (in.output_mask[2]) d_bias = at::empty({weight.size(0)}, x.options());
+  kernels<T>().linear_backward({rows, weight.size(1), weight.size(0), input<T>(grad), input<T>(x),
+                                input<T>(weight), result<T>(d_input), result<T>(d_weight),
+                                result<T>(d_bias),
+                                team(rows, static_cast<double>(rows) * weight.numel())});
+  return {d_input, d_weight, d_bias};
+}
+
+Tensor linear(const LinearInputs& in) {
+  const Tensor bias = in.bias.value_or(Tensor());
+  const bool fits = !bias.defined() || (bias.dim() == 1 && bias.size(0) == in.weight.size(0));
+  if (!fits || !is_ours(in.input, in.weight, {bias})) return aten_linear(in);
+  return in.input.scalar_type() == at::kDouble ? run_linear<double>(in) : run_linear<float>(in);
+}
+
+LinearBackward::Outputs linear_backward(const LinearBackwardInputs& in) {
+  const Tensor& grad = in.grad_output;
+  if (!is_ours(in.input, in.weight, {grad}) || grad.dim() != in.input.dim() ||
+      grad.sizes().slice(0, grad.dim() - 1) != in.input.sizes().slice(0, grad.dim() - 1) ||
+      grad.size(-1) != in.weight.size(0)) {
+    return aten_linear_backward(in);
+  }
+  return in.input.scalar_type() == at::kDouble ? run_linear<double>(in) : run_linear<float>(in);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(fused_rnn, CPU, m) {
+  m.impl("linear", Kernel<Linear, linear>::call);
+  m.impl("linear_backward", Kernel<LinearBackward, linear_backward>::call);
   m.impl("recurrence", Kernel<Recurrence, recurrence>::call);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call);

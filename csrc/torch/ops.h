@@ -60,6 +60,26 @@ struct BackwardInputs {
   }
 };
 
+// The projection before the recurrence: a linear layer, as at::linear.
+struct LinearInputs {
+  const Tensor& input;      // [..., in]
+  const Tensor& weight;     // [out, in]
+  const MaybeTensor& bias;  // [out]
+
+  auto differentiable() const { return std::tie(input, weight, bias); }
+  auto all() const { return differentiable(); }
+};
+
+struct LinearBackwardInputs {
+  const Tensor& grad_output;        // [..., out]
+  const Tensor& input;              // [..., in]
+  const Tensor& weight;             // [out, in]
+  std::array<bool, 3> output_mask;  // whether d_input, d_weight, d_bias are wanted
+
+  auto differentiable() const { return std::tie(grad_output, input, weight); }
+  auto all() const { return std::tuple_cat(differentiable(), std::tie(output_mask)); }
+};
+
 template <class Outputs>
 using ForwardSignature = Outputs(const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
                                  const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
@@ -91,6 +111,20 @@ struct RecurrenceBackward {
                             const Tensor&, const MaybeTensor&, const MaybeTensor&, const Tensor&,
                             const MaybeTensor&, const Tensor&, const MaybeTensor&,
                             const MaybeTensor&, std::string_view, bool, std::array<bool, 3>);
+};
+
+struct Linear {
+  static constexpr const char* kName = "fused_rnn::linear";
+  using Inputs = LinearInputs;
+  using Outputs = Tensor;
+  using Signature = Outputs(const Tensor&, const Tensor&, const MaybeTensor&);
+};
+
+struct LinearBackward {
+  static constexpr const char* kName = "fused_rnn::linear_backward";
+  using Inputs = LinearBackwardInputs;
+  using Outputs = std::tuple<Tensor, Tensor, Tensor>;  // d_input, d_weight, d_bias
+  using Signature = Outputs(const Tensor&, const Tensor&, const Tensor&, std::array<bool, 3>);
 };
 
 template <class Op>

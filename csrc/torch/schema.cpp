@@ -3,6 +3,11 @@
 
 TORCH_LIBRARY(fused_rnn, m) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  m.def("linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor", tags);
+  m.def(
+      "linear_backward(Tensor grad_output, Tensor input, Tensor weight, bool[3] output_mask) -> "
+      "(Tensor d_input, Tensor d_weight, Tensor d_bias)",
+      tags);
   m.def(
       "recurrence(Tensor xg, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, Tensor? "
       "weight_hr, "

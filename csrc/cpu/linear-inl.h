@@ -1,0 +1,62 @@
+// The projection of the input before the recurrence, a linear layer, and its gradients.
+#pragma once
+#include "cpu/matrix-inl.h"
+#include "cpu/outer-inl.h"
+
+namespace fused_rnn::cpu::FUSED_RNN_ISA {
+
+// Rows are taken in blocks, so that the packed weights pass through the cache once a block.
+constexpr int64_t kRowBlock = 192;
+
+template <class T>
+void multiply_rows(const PackedMatrix<T>& matrix, int64_t k, int64_t columns, int64_t rows,
+                   const T* a, const T* bias, T* out, int thread, int count) {
+  const int64_t last = rows * (thread + 1) / count;
+  for (int64_t r = rows * thread / count; r < last; r += kRowBlock) {
+    matrix.multiply_all(min(kRowBlock, last - r), a + r * k, bias, out + r * columns);
+  }
+}
+
+template <class T>
+class LinearPass {
+ public:
+  explicit LinearPass(const Linear<T>& args) : a_(args), weight_(args.in, args.out) {}
+
+  // The shares of a thread, with a barrier between them.
+  void pack(int thread, int count) { weight_.pack_transpose_of(a_.weight, thread, count); }
+  void run(int thread, int count) {
+    multiply_rows(weight_, a_.in, a_.out, a_.rows, a_.input, a_.bias, a_.output, thread, count);
+  }
+
+ private:
+  const Linear<T>& a_;
+  PackedMatrix<T> weight_;
+};
+
+template <class T>
+class LinearBackwardPass {
+ public:
+  explicit LinearBackwardPass(const LinearBackward<T>& args)
+      : a_(args), weight_(args.out, args.d_input ? args.in : 0) {}
+
+  void pack(int thread, int count) { weight_.pack(a_.weight, thread, count); }
+  void run(int thread, int count) {
+    if (a_.d_input) {
+      multiply_rows(weight_, a_.out, a_.in, a_.rows, a_.grad_output, static_cast<const T*>(nullptr),
+                    a_.d_input, thread, count);
+    }
+    if (a_.d_weight || a_.d_bias) {
+      const Step all{0, a_.rows, 0};
+      OuterProduct<T> product(&all, 1, a_.out, a_.in);
+      product.run(thread, count, a_.d_weight, a_.d_bias, [&](int64_t, int64_t row) {
+        return OuterRow<T>{a_.grad_output + row * a_.out, a_.input + row * a_.in};
+      });
+    }
+  }
+
+ private:
+  const LinearBackward<T>& a_;
+  PackedMatrix<T> weight_;
+};
+
+}  // namespace fused_rnn::cpu::FUSED_RNN_ISA
