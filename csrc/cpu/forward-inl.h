@@ -1,7 +1,8 @@
 // The recurrence forward. A thread takes a slice of the batch through all steps, with no barrier: a
 // step is the product of the last h with weight_hh, a tile at a time, and the cell over each tile
 // while it is in the L1 cache. A panel holds kUnits vectors of hidden units, all gates of a unit
-// side by side.
+// side by side. Where the input's part is not given it is made a block of steps ahead, small enough
+// to be still in the cache when it is used.
 #pragma once
 #include "cpu/matrix-inl.h"
 
@@ -15,6 +16,9 @@ template <class Cell, class T>
 class ForwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
   static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
+
+  // Rows of a block: 256 KB of gates, but enough rows for the tile.
+  static constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
 
   struct Place {  // where a row of a step reads and writes
     const T *h, *xg;
@@ -30,7 +34,11 @@ class ForwardPass {
         weights_(packed_ ? panels_ * p_.out * V * W : 0),
         bias_(args.bias_hh ? panels_ * V * W : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
-        projected_(p_.weight_hr ? p_.batch * p_.hidden : 0) {}
+        projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
+        input_weights_(args.in, args.xg ? 0 : G * p_.hidden),
+        block_rows_(
+            max(p_.batch, max(kBlockRows, kBlockBytes / (G * p_.hidden * int64_t(sizeof(T)))))),
+        block_(args.xg ? 0 : p_.threads * block_rows_ * (args.in + G * p_.hidden)) {}
 
   // The share of one thread of `count`: first the packing, then, after a barrier, run.
   void pack(int thread, int count) {
@@ -47,6 +55,7 @@ class ForwardPass {
       }
     }
     projection_.pack_transpose_of(p_.weight_hr, thread, count);
+    input_weights_.pack_transpose_of(f_.weight_ih, thread, count);
   }
 
   void run(int thread, int count) {
@@ -54,14 +63,27 @@ class ForwardPass {
     const int64_t H = p_.hidden, out = p_.out, size = last - first;
     if (p_.c_0) copy(p_.c_0 + first * H, size * H, f_.c_n + first * H);
     if (p_.num_steps == 0) copy(p_.h_0 + first * out, size * out, f_.h_n + first * out);
+    T* block = block_ + thread * block_rows_ * (f_.in + G * H);
+    int64_t block_end = 0;  // steps whose xg has been made
+    const T* xg = nullptr;
     for (int64_t s = 0; s < p_.num_steps; ++s) {
       const Step& step = p_.steps[s];
-      const int64_t end = min(last, step.size), kept = min(end, step.kept);
-      const int64_t starting = max(first, kept);
-      if (first < kept) {
-        rows(first, kept - first, step, f_.output + p_.steps[s - 1].row * out, s & 1);
+      const int64_t end = min(last, step.size);
+      if (end <= first) continue;
+      if (f_.xg) {
+        xg = f_.xg + (step.row + first) * G * H;
+      } else if (s >= block_end) {
+        block_end = project(s, first, last, block);
+        xg = block + block_rows_ * f_.in;
       }
-      if (starting < end) rows(starting, end - starting, step, p_.h_0, s & 1);
+      const int64_t starting = max(first, min(end, step.kept));
+      if (first < starting) {
+        rows(first, starting, step, f_.output + p_.steps[s - 1].row * out, xg, s & 1);
+      }
+      if (starting < end) {
+        rows(starting, end, step, p_.h_0, xg + (starting - first) * G * H, s & 1);
+      }
+      xg += (end - first) * G * H;
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       for (int64_t b = max(first, go_on); b < end; ++b) {
         copy(f_.output + (step.row + b) * out, out, f_.h_n + b * out);
@@ -79,13 +101,40 @@ class ForwardPass {
     __builtin_memcpy(to, from, n * sizeof(T));
   }
 
-  // Step for `n` sequences from b on; h[b] is the state before. Every other step takes the panels
-  // in reverse, so that the first ones are still in the cache.
-  void rows(int64_t b, int64_t n, const Step& step, const T* h, bool reverse) {
-    const int64_t H = p_.hidden, row = step.row + b;
+  // Makes xg for the sequences [first, last) of the steps from s on, as many as fit in the block:
+  // block[block_rows][in], then [block_rows][G * hidden]. Returns the step after them.
+  int64_t project(int64_t s, int64_t first, int64_t last, T* block) {
+    const T* x = f_.input + (p_.steps[s].row + first) * f_.in;
+    bool in_place = true;  // all rows lie one after the other already
+    int64_t count = 0, end = s;
+    for (; end < p_.num_steps; ++end) {
+      const int64_t n = min(last, p_.steps[end].size) - first;
+      if (count + max(n, 0) > block_rows_) break;
+      if (n <= 0) continue;
+      in_place = in_place && f_.input + (p_.steps[end].row + first) * f_.in == x + count * f_.in;
+      count += n;
+    }
+    if (!in_place) {
+      T* to = block;
+      for (int64_t i = s; i < end; ++i) {
+        const int64_t n = min(last, p_.steps[i].size) - first;
+        if (n <= 0) continue;
+        copy(f_.input + (p_.steps[i].row + first) * f_.in, n * f_.in, to);
+        to += n * f_.in;
+      }
+      x = block;
+    }
+    input_weights_.multiply_all(count, x, f_.bias_ih, block + block_rows_ * f_.in);
+    return end;
+  }
+
+  // A step for the sequences [b, end); h[b] is the state before, xg starts with that of b. Every
+  // other step takes the panels in reverse, so that the first ones are still in the cache.
+  void rows(int64_t b, int64_t end, const Step& step, const T* h, const T* xg, bool reverse) {
+    const int64_t H = p_.hidden, row = step.row + b, n = end - b;
     T* hidden = p_.weight_hr ? projected_ + b * H : f_.output + row * H;
     const Place place{h + b * p_.out,
-                      f_.xg + row * G * H,
+                      xg,
                       f_.c_n ? f_.c_n + b * H : nullptr,
                       hidden,
                       f_.cells ? f_.cells + row * H : nullptr,
@@ -182,10 +231,13 @@ class ForwardPass {
   const Problem<T>& p_;
   const bool packed_;
   const int64_t panels_;
-  Buffer<T> weights_;           // [panels][out][V][W]
-  Buffer<T> bias_;              // [panels][V][W]
-  PackedMatrix<T> projection_;  // weight_hr
-  Buffer<T> projected_;         // [batch][hidden], h before the projection
+  Buffer<T> weights_;              // [panels][out][V][W]
+  Buffer<T> bias_;                 // [panels][V][W]
+  PackedMatrix<T> projection_;     // weight_hr
+  Buffer<T> projected_;            // [batch][hidden], h before the projection
+  PackedMatrix<T> input_weights_;  // weight_ih
+  const int64_t block_rows_;
+  Buffer<T> block_;  // [threads][block_rows * in + block_rows * gates * hidden]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

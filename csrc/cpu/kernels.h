@@ -34,7 +34,11 @@ struct Problem {
 template <class T>
 struct Forward {
   Problem<T> problem;
-  const T* xg;       // [rows, gates * hidden]
+  const T* xg;         // [rows, gates * hidden]        null: made from the next four
+  const T* input;      // [rows, in]
+  const T* weight_ih;  // [gates * hidden, in]
+  const T* bias_ih;    // [gates * hidden]              null: zero
+  int64_t in;
   const T* bias_hh;  // [gates * hidden]        null: zero
   T* output;         // [rows, out]
   T* h_n;            // [batch, out]

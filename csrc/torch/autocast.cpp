@@ -2,7 +2,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
-#include "torch/ops.h"
+#include "torch/compositions.h"
 
 namespace fused_rnn {
 namespace {
@@ -39,6 +39,7 @@ Tensor linear(const LinearInputs& in) {
 template <at::DeviceType device, c10::DispatchKey key>
 void register_all(torch::Library& m) {
   m.impl("linear", Kernel<Linear, linear<device, key>>::call);
+  m.impl("layer", Kernel<Layer, layer_of_two>::call);
   m.impl("recurrence", Kernel<Recurrence, recurrence<device, key>>::call);
 }
 

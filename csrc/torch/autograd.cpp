@@ -1,11 +1,13 @@
-// Autograd kernels: they record a node, run the op below autograd, and save what backward needs.
-// recurrence_train is the differentiable op; recurrence becomes it wherever a gradient is wanted,
-// and otherwise keeps no tape. The order inside a kernel matters: edges, op, history, saved
+// Autograd kernels: they record a node, run the op below autograd, and save what backward needs. The
+// _train ops are the differentiable ones; recurrence and layer become them wherever a gradient is
+// wanted, and otherwise keep no tape. The order inside a kernel matters: edges, op, history, saved
 // outputs.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/library.h>
 
-#include "torch/linear.h"
+#include <algorithm>
+
+#include "torch/compositions.h"
 #include "torch/node.h"
 #include "torch/ops.h"
 
@@ -68,29 +70,65 @@ typename Op::Outputs run_below(c10::DispatchKeySet keys, const typename Op::Inpu
   return redispatch<Op>(keys & c10::after_autograd_keyset, in);
 }
 
+// The gradients of the recurrence, from what both nodes below save first and last.
+RecurrenceBackward::Outputs recurrence_gradients(const variable_list& grads,
+                                                 const variable_list& saved,
+                                                 const Attributes& attributes,
+                                                 std::array<bool, 3> output_mask) {
+  const Tensor* outputs = saved.data() + saved.size() - 3;
+  return call<RecurrenceBackward>({maybe(grads[0]), maybe(grads[1]), maybe(grads[2]), outputs[0],
+                                   maybe(outputs[1]), maybe(outputs[2]), saved[0], maybe(saved[1]),
+                                   saved[2], maybe(saved[3]), maybe(saved[4]), attributes.cell,
+                                   attributes.reverse, output_mask});
+}
+
+template <class Node, class Inputs>
+void save_inputs(Node& node, const Inputs& in) {
+  node.attributes = {std::string(in.cell), in.reverse};
+  node.inputs[0] = save(in.h_0);
+  node.inputs[1] = save(in.c_0);
+  node.inputs[2] = save(in.weight_hh);
+  node.inputs[3] = save(in.weight_hr);
+  node.inputs[4] = save(in.batch_sizes);
+}
+
+template <class NodePointer>
+void save_outputs(const NodePointer& node, const RecurrenceTrain::Outputs& result) {
+  const auto& [output, h_n, c_n, cells, tape] = result;
+  for (const Tensor& differentiable : {output, h_n, c_n}) set_history(differentiable, node);
+  node->outputs = {SavedVariable(output, /*is_output=*/true), save(cells), save(tape)};
+}
+
+bool any_defined(const variable_list& tensors) {
+  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.defined(); });
+}
+
 struct RecurrenceNode : FormulaNode<RecurrenceNode, 5, 3> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackward";
-  enum Saved { kH0, kC0, kWeightHh, kWeightHr, kBatchSizes, kOutput, kCells, kTape };
 
   static variable_list formula(const variable_list& grads, const variable_list& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
-    variable_list result(wanted.size());  // of xg, h_0, c_0, weight_hh, bias_hh, weight_hr
-    if (!grads[0].defined() && !grads[1].defined() && !grads[2].defined()) return result;
+    variable_list result(6);  // of xg, h_0, c_0, weight_hh, bias_hh, weight_hr
+    if (!any_defined(grads)) return result;
     std::tie(result[0], result[1], result[2], result[3], result[4], result[5]) =
-        call<RecurrenceBackward>({maybe(grads[0]),
-                                  maybe(grads[1]),
-                                  maybe(grads[2]),
-                                  saved[kOutput],
-                                  maybe(saved[kCells]),
-                                  maybe(saved[kTape]),
-                                  saved[kH0],
-                                  maybe(saved[kC0]),
-                                  saved[kWeightHh],
-                                  maybe(saved[kWeightHr]),
-                                  maybe(saved[kBatchSizes]),
-                                  attributes.cell,
-                                  attributes.reverse,
-                                  {wanted[3], wanted[4], wanted[5]}});
+        recurrence_gradients(grads, saved, attributes, {wanted[3], wanted[4], wanted[5]});
+    return result;
+  }
+};
+
+struct LayerNode : FormulaNode<LayerNode, 7, 3> {  // input and weight_ih are saved after the others
+  static constexpr const char* kName = "FusedRnnLayerBackward";
+
+  static variable_list formula(const variable_list& grads, const variable_list& saved,
+                               const Attributes& attributes, const std::vector<bool>& wanted) {
+    // Of input, weight_ih, bias_ih, h_0, c_0, weight_hh, bias_hh, weight_hr.
+    variable_list result(8);
+    if (!any_defined(grads)) return result;
+    Tensor d_xg;
+    std::tie(d_xg, result[3], result[4], result[5], result[6], result[7]) =
+        recurrence_gradients(grads, saved, attributes, {wanted[5], wanted[6], wanted[7]});
+    std::tie(result[0], result[1], result[2]) =
+        call<LinearBackward>({d_xg, saved[5], saved[6], {wanted[0], wanted[1], wanted[2]}});
     return result;
   }
 };
@@ -109,24 +147,31 @@ struct SecondOrderNode : torch::autograd::Node {
 RecurrenceTrain::Outputs recurrence_train(c10::DispatchKeySet keys, const ForwardInputs& in) {
   refuse_tangents(in);
   const auto node = node_for<RecurrenceNode>(in);
-  if (node) {
-    node->inputs = {save(in.h_0), save(in.c_0), save(in.weight_hh), save(in.weight_hr),
-                    save(in.batch_sizes)};
-    node->attributes = {std::string(in.cell), in.reverse};
-  }
+  if (node) save_inputs(*node, in);
   auto result = run_below<RecurrenceTrain>(keys, in);
-  if (node) {
-    const auto& [output, h_n, c_n, cells, tape] = result;
-    for (const Tensor& differentiable : {output, h_n, c_n}) set_history(differentiable, node);
-    node->outputs = {SavedVariable(output, /*is_output=*/true), save(cells), save(tape)};
-  }
+  if (node) save_outputs(node, result);
   return result;
 }
 
-Recurrence::Outputs recurrence(c10::DispatchKeySet keys, const ForwardInputs& in) {
+LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in) {
   refuse_tangents(in);
-  if (!requires_grad(in)) return run_below<Recurrence>(keys, in);
-  auto [output, h_n, c_n, cells, tape] = call<RecurrenceTrain>(in);
+  const auto node = node_for<LayerNode>(in);
+  if (node) {
+    save_inputs(*node, in);
+    node->inputs[5] = save(in.input);
+    node->inputs[6] = save(in.weight_ih);
+  }
+  auto result = run_below<LayerTrain>(keys, in);
+  if (node) save_outputs(node, result);
+  return result;
+}
+
+// The op without a tape; where a gradient is wanted, its twin that keeps one.
+template <class Op, class Train>
+typename Op::Outputs with_tape_if_needed(c10::DispatchKeySet keys, const typename Op::Inputs& in) {
+  refuse_tangents(in);
+  if (!requires_grad(in)) return run_below<Op>(keys, in);
+  auto [output, h_n, c_n, cells, tape] = call<Train>(in);
   return {output, h_n, c_n};
 }
 
@@ -174,7 +219,10 @@ LinearBackward::Outputs linear_backward(c10::DispatchKeySet keys, const LinearBa
 TORCH_LIBRARY_IMPL(fused_rnn, Autograd, m) {
   m.impl("linear", Kernel<Linear, linear>::call_with_keys);
   m.impl("linear_backward", Kernel<LinearBackward, linear_backward>::call_with_keys);
-  m.impl("recurrence", Kernel<Recurrence, recurrence>::call_with_keys);
+  m.impl("recurrence",
+         Kernel<Recurrence, with_tape_if_needed<Recurrence, RecurrenceTrain>>::call_with_keys);
+  m.impl("layer", Kernel<Layer, with_tape_if_needed<Layer, LayerTrain>>::call_with_keys);
+  m.impl("layer_train", Kernel<LayerTrain, layer_train>::call_with_keys);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call_with_keys);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call_with_keys);
 }

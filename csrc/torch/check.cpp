@@ -106,8 +106,16 @@ Sizes common(std::string_view cell, const Tensor& rows_like, const MaybeTensor& 
   return sizes;
 }
 
-// weight_hr says how wide h is, where there is one.
-void set_out(Sizes& sizes, const MaybeTensor& weight_hr) {
+// The gates' number, a dimension of the tensor of that name, says how many hidden units there are, and
+// weight_hr, where there is one, how wide h is.
+void set_widths(Sizes& sizes, const char* name, const Tensor& tensor, const SymInt& gates,
+                const MaybeTensor& weight_hr) {
+  sizes.hidden = gates / sizes.cell.gates;
+  TORCH_CHECK(gates.sym_gt(0).expect_true(__FILE__, __LINE__) &&
+                  equal(sizes.hidden * sizes.cell.gates, gates),
+              name, ": expected gates * hidden to be a positive multiple of the ", sizes.cell.gates,
+              " gates of the cell '", sizes.cell.name, "', but got ", gates, " in shape ",
+              tensor.sym_sizes());
   sizes.out = sizes.hidden;
   if (!defined(weight_hr)) return;
   check_rank("weight_hr", *weight_hr, 2, "[proj_size, hidden]");
@@ -115,6 +123,24 @@ void set_out(Sizes& sizes, const MaybeTensor& weight_hr) {
   TORCH_CHECK(sizes.out.sym_gt(0).expect_true(__FILE__, __LINE__),
               "weight_hr: expected shape [proj_size, hidden] with proj_size at least 1, but got ",
               weight_hr->sym_sizes());
+}
+
+void check_rows(const char* name, const Tensor& tensor, bool packed, const char* features) {
+  check_floating(name, tensor);
+  TORCH_CHECK(tensor.dim() == (packed ? 2 : 3), name, ": expected ",
+              packed ? "2 dimensions [rows, " : "3 dimensions [steps, batch, ", features, "]",
+              packed ? " (with batch_sizes)" : "", ", but got shape ", tensor.sym_sizes());
+}
+
+// What the forward ops take beside their rows.
+template <class Inputs>
+void check_state_and_weights(const Like& like, const Sizes& sizes, const SymInt& gates,
+                             const Inputs& in) {
+  like.check("h_0", in.h_0, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
+  like.check("c_0", in.c_0, {sizes.batch, sizes.hidden}, "[batch, hidden]");
+  like.check("weight_hh", in.weight_hh, {gates, sizes.out},
+             "[gates * hidden, hidden or proj_size]");
+  like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
 }
 
 }  // namespace
@@ -126,50 +152,48 @@ std::vector<SymInt> Sizes::with(const SymInt& width) const {
 }
 
 Sizes check(const ForwardInputs& in) {
-  check_floating("xg", in.xg);
-  if (defined(in.batch_sizes)) {
-    check_rank("xg", in.xg, 2, "[rows, gates * hidden] (with batch_sizes)");
-  } else {
-    check_rank("xg", in.xg, 3, "[steps, batch, gates * hidden]");
-  }
+  check_rows("xg", in.xg, defined(in.batch_sizes), "gates * hidden");
   Sizes sizes = common(in.cell, in.xg, in.batch_sizes, in.c_0, in.h_0, in.weight_hr);
-  const SymInt gates = in.xg.sym_size(-1), &batch = sizes.batch;
-  sizes.hidden = gates / sizes.cell.gates;
-  TORCH_CHECK(gates.sym_gt(0).expect_true(__FILE__, __LINE__) &&
-                  equal(sizes.hidden * sizes.cell.gates, gates),
-              "xg: expected a last dimension that is a positive multiple of the ", sizes.cell.gates,
-              " gates of the cell '", in.cell, "', but got shape ", in.xg.sym_sizes());
-  set_out(sizes, in.weight_hr);
+  const SymInt gates = in.xg.sym_size(-1);
+  set_widths(sizes, "xg", in.xg, gates, in.weight_hr);
   const Like like("xg", in.xg);
-  like.check("h_0", in.h_0, {batch, sizes.out}, "[batch, hidden or proj_size]");
-  like.check("c_0", in.c_0, {batch, sizes.hidden}, "[batch, hidden]");
-  like.check("weight_hh", in.weight_hh, {gates, sizes.out},
-             "[gates * hidden, hidden or proj_size]");
+  check_state_and_weights(like, sizes, gates, in);
   like.check("bias_hh", in.bias_hh, {gates}, "[gates * hidden]");
-  like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
+  return sizes;
+}
+
+Sizes check(const LayerInputs& in) {
+  check_rows("input", in.input, defined(in.batch_sizes), "features");
+  Sizes sizes = common(in.cell, in.input, in.batch_sizes, in.c_0, in.h_0, in.weight_hr);
+  check_strided("weight_ih", in.weight_ih);
+  check_rank("weight_ih", in.weight_ih, 2, "[gates * hidden, features]");
+  const SymInt gates = in.weight_ih.sym_size(0);
+  set_widths(sizes, "weight_ih", in.weight_ih, gates, in.weight_hr);
+  const Like like("input", in.input);
+  like.check("weight_ih", in.weight_ih, {gates, in.input.sym_size(-1)},
+             "[gates * hidden, features]");
+  like.check("bias_ih", in.bias_ih, {gates}, "[gates * hidden]");
+  check_state_and_weights(like, sizes, gates, in);
+  like.check("bias_hh", in.bias_hh, {gates}, "[gates * hidden]");
   return sizes;
 }
 
 Sizes check(const BackwardInputs& in) {
-  check_floating("output", in.output);
-  check_rank("output", in.output, defined(in.batch_sizes) ? 2 : 3,
-             "[(steps, batch) or rows, hidden or proj_size]");
+  check_rows("output", in.output, defined(in.batch_sizes), "hidden or proj_size");
   Sizes sizes = common(in.cell, in.output, in.batch_sizes, in.c_0, in.h_0, in.weight_hr);
   check_strided("weight_hh", in.weight_hh);
   check_rank("weight_hh", in.weight_hh, 2, "[gates * hidden, hidden or proj_size]");
   const SymInt gates = in.weight_hh.sym_size(0);
-  sizes.hidden = gates / sizes.cell.gates;
-  TORCH_CHECK(gates.sym_gt(0).expect_true(__FILE__, __LINE__) &&
-                  equal(sizes.hidden * sizes.cell.gates, gates),
-              "weight_hh: expected a first dimension that is a positive multiple of the ",
-              sizes.cell.gates, " gates of the cell '", in.cell, "', but got shape ",
-              in.weight_hh.sym_sizes());
-  set_out(sizes, in.weight_hr);
+  set_widths(sizes, "weight_hh", in.weight_hh, gates, in.weight_hr);
   check_present("cells", in.cells, sizes.cell.has_c, sizes.cell);
   check_present("tape", in.tape, sizes.cell.tape > 0, sizes.cell);
   if (!sizes.cell.has_c) check_present("grad_c_n", in.grad_c_n, false, sizes.cell);
 
   const Like like("output", in.output);
+  check_state_and_weights(like, sizes, gates, in);
+  like.check("grad_h_n", in.grad_h_n, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
+  like.check("grad_c_n", in.grad_c_n, {sizes.batch, sizes.hidden}, "[batch, hidden]");
+  const auto compute = compute_dtype(in.output.scalar_type());
   const auto check_rows = [&](const char* name, const auto& tensor, const SymInt& width,
                               std::optional<at::ScalarType> dtype = std::nullopt) {
     if (sizes.packed) {
@@ -179,18 +203,10 @@ Sizes check(const BackwardInputs& in) {
                  "[steps, batch, features]", dtype);
     }
   };
-  const auto compute = compute_dtype(in.output.scalar_type());
   check_rows("output", in.output, sizes.out);
   check_rows("grad_output", in.grad_output, sizes.out);
   check_rows("cells", in.cells, sizes.hidden, compute);
   check_rows("tape", in.tape, sizes.hidden * sizes.cell.tape, compute);
-  like.check("grad_h_n", in.grad_h_n, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
-  like.check("grad_c_n", in.grad_c_n, {sizes.batch, sizes.hidden}, "[batch, hidden]");
-  like.check("h_0", in.h_0, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
-  like.check("c_0", in.c_0, {sizes.batch, sizes.hidden}, "[batch, hidden]");
-  like.check("weight_hh", in.weight_hh, {gates, sizes.out},
-             "[gates * hidden, hidden or proj_size]");
-  like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
   return sizes;
 }
 
@@ -206,11 +222,11 @@ void check_batch_sizes(const Tensor& batch_sizes, int64_t batch, int64_t rows) {
                 "batch_sizes: expected positive sizes that do not increase, but batch_sizes[", t,
                 "] is ", size[t], t ? " after " + std::to_string(size[t - 1]) : std::string());
     TORCH_CHECK(size[t] <= rows - sum, "batch_sizes: expected a sum of ", rows,
-                ", the rows of xg, but it is larger: ", sum, " before step ", t, ", which has ",
+                ", the rows of data, but it is larger: ", sum, " before step ", t, ", which has ",
                 size[t]);
     sum += size[t];
   }
-  TORCH_CHECK(sum == rows, "batch_sizes: expected a sum of ", rows, ", the rows of xg, but got ",
+  TORCH_CHECK(sum == rows, "batch_sizes: expected a sum of ", rows, ", the rows of data, but got ",
               sum);
 }
 

@@ -18,8 +18,9 @@ struct Sizes {
   std::vector<c10::SymInt> with(const c10::SymInt& width) const;
 };
 
-// Both throw what names the argument, what was expected and what came.
+// All throw what names the argument, what was expected and what came.
 Sizes check(const ForwardInputs& inputs);
+Sizes check(const LayerInputs& inputs);
 Sizes check(const BackwardInputs& inputs);
 
 // What can be checked only where the data are: positive, not increasing, batch rows first, `rows`

@@ -9,7 +9,7 @@
 
 #include "cpu/kernels.h"
 #include "torch/check.h"
-#include "torch/linear.h"
+#include "torch/compositions.h"
 
 namespace fused_rnn {
 namespace {
@@ -58,6 +58,20 @@ int team(int64_t shares, double multiplications) {
   constexpr double kWorthATeam = 200'000;
   if (multiplications < kWorthATeam || at::in_parallel_region()) return 1;
   return static_cast<int>(std::clamp<int64_t>(shares, 1, at::get_num_threads()));
+}
+
+// Where our kernel is the faster one; ATen has the rest, and raises all errors.
+bool is_ours(const Tensor& input, const Tensor& weight, std::initializer_list<Tensor> others) {
+  constexpr int64_t kManyRows = 48;
+  const auto dtype = input.scalar_type();
+  const auto fits = [&](const Tensor& tensor) {
+    return !tensor.defined() ||
+           (tensor.scalar_type() == dtype && tensor.is_cpu() && tensor.layout() == at::kStrided);
+  };
+  return (dtype == at::kFloat || dtype == at::kDouble) && fits(input) && fits(weight) &&
+         std::all_of(others.begin(), others.end(), fits) && input.dim() >= 2 && weight.dim() == 2 &&
+         weight.numel() > 0 && input.size(-1) == weight.size(1) &&
+         input.numel() >= kManyRows * weight.size(1);
 }
 
 // What forward and backward share, in the dtype that is computed in.
@@ -109,37 +123,91 @@ struct Shared {
   }
 };
 
+// The tensors that a forward kernel fills, and its arguments.
+struct Results {
+  Tensor output, h_n, c_n, cells, tape;
+
+  Results(const Sizes& sizes, const Tensor& h_0, const Tensor& c_0, bool train)
+      : output(empty(h_0, sizes.with(sizes.out))), h_n(empty(h_0, h_0.sym_sizes())) {
+    if (sizes.cell.has_c) c_n = empty(h_0, c_0.sym_sizes());
+    if (train && sizes.cell.has_c) cells = empty(h_0, sizes.with(sizes.hidden));
+    if (train && sizes.cell.tape) tape = empty(h_0, sizes.with(sizes.hidden * sizes.cell.tape));
+  }
+
+  template <class T>
+  cpu::Forward<T> arguments(const Shared& shared, const Tensor& bias_hh) const {
+    cpu::Forward<T> args{};
+    args.problem = shared.problem<T>();
+    args.bias_hh = input<T>(bias_hh);
+    args.output = result<T>(output);
+    args.h_n = result<T>(h_n);
+    args.c_n = result<T>(c_n);
+    args.cells = result<T>(cells);
+    args.tape = result<T>(tape);
+    return args;
+  }
+
+  RecurrenceTrain::Outputs as(at::ScalarType dtype) const {
+    const auto stored = [&](const Tensor& t) { return t.defined() ? t.to(dtype) : t; };
+    return {stored(output), stored(h_n), stored(c_n), cells, tape};
+  }
+};
+
 template <class T>
 RecurrenceTrain::Outputs run(const ForwardInputs& in, const Shared& shared, bool train) {
-  const Sizes& sizes = shared.sizes;
   const Tensor xg = dense(in.xg, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
-  const Tensor output = empty(xg, sizes.with(sizes.out)), h_n = empty(xg, in.h_0.sym_sizes());
-  Tensor c_n, cells, tape;
-  if (sizes.cell.has_c) {
-    c_n = empty(xg, in.c_0->sym_sizes());
-    if (train) cells = empty(xg, sizes.with(sizes.hidden));
-  }
-  if (train && sizes.cell.tape) tape = empty(xg, sizes.with(sizes.hidden * sizes.cell.tape));
-  kernels<T>().forward(sizes.row,
-                       {shared.problem<T>(), input<T>(xg), input<T>(bias_hh), result<T>(output),
-                        result<T>(h_n), result<T>(c_n), result<T>(cells), result<T>(tape)});
-  const auto dtype = in.xg.scalar_type();
-  return {output.to(dtype), h_n.to(dtype), c_n.defined() ? c_n.to(dtype) : c_n, cells, tape};
+  const Results results(shared.sizes, shared.h_0, shared.c_0, train);
+  cpu::Forward<T> args = results.arguments<T>(shared, bias_hh);
+  args.xg = input<T>(xg);
+  kernels<T>().forward(shared.sizes.row, args);
+  return results.as(in.xg.scalar_type());
 }
 
-RecurrenceTrain::Outputs forward(const ForwardInputs& in, bool train) {
-  const Shared shared(check(in), in.xg, in);
+template <class T>
+LayerTrain::Outputs run(const LayerInputs& in, const Shared& shared, bool train) {
+  const Tensor x = dense(in.input, shared.dtype), weight_ih = dense(in.weight_ih, shared.dtype);
+  const Tensor bias_ih = dense(in.bias_ih, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
+  const Results results(shared.sizes, shared.h_0, shared.c_0, train);
+  cpu::Forward<T> args = results.arguments<T>(shared, bias_hh);
+  args.input = input<T>(x);
+  args.weight_ih = input<T>(weight_ih);
+  args.bias_ih = input<T>(bias_ih);
+  args.in = x.size(-1);
+  kernels<T>().forward(shared.sizes.row, args);
+  return results.as(in.input.scalar_type());
+}
+
+template <class Inputs>
+RecurrenceTrain::Outputs forward(const Sizes& sizes, const Tensor& like, const Inputs& in,
+                                 bool train) {
+  const Shared shared(sizes, like, in);
   return shared.dtype == at::kDouble ? run<double>(in, shared, train)
                                      : run<float>(in, shared, train);
 }
 
+Recurrence::Outputs without_tape(const RecurrenceTrain::Outputs& outputs) {
+  return {std::get<0>(outputs), std::get<1>(outputs), std::get<2>(outputs)};
+}
+
 Recurrence::Outputs recurrence(const ForwardInputs& in) {
-  auto [output, h_n, c_n, cells, tape] = forward(in, /*train=*/false);
-  return {output, h_n, c_n};
+  return without_tape(forward(check(in), in.xg, in, /*train=*/false));
 }
 
 RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
-  return forward(in, /*train=*/true);
+  return forward(check(in), in.xg, in, /*train=*/true);
+}
+
+// The projection goes into the loop where our product is the faster one.
+Layer::Outputs layer(const LayerInputs& in) {
+  const Sizes sizes = check(in);
+  if (!is_ours(in.input, in.weight_ih, {})) return layer_of_two(in);
+  return without_tape(forward(sizes, in.input, in, /*train=*/false));
+}
+
+LayerTrain::Outputs layer_train(const LayerInputs& in) {
+  const Sizes sizes = check(in);
+  if (!is_ours(in.input, in.weight_ih, {})) return two_ops<LayerTrain, RecurrenceTrain>(in);
+  return forward(sizes, in.input, in, /*train=*/true);
 }
 
 template <class T>
@@ -172,20 +240,6 @@ RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) 
 RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
   const Shared shared(check(in), in.output, in);
   return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
-}
-
-// Where our kernel is the faster one; ATen has the rest, and raises all errors.
-bool is_ours(const Tensor& input, const Tensor& weight, std::initializer_list<Tensor> others) {
-  constexpr int64_t kManyRows = 48;
-  const auto dtype = input.scalar_type();
-  const auto fits = [&](const Tensor& tensor) {
-    return !tensor.defined() ||
-           (tensor.scalar_type() == dtype && tensor.is_cpu() && tensor.layout() == at::kStrided);
-  };
-  return (dtype == at::kFloat || dtype == at::kDouble) && fits(input) && fits(weight) &&
-         std::all_of(others.begin(), others.end(), fits) && input.dim() >= 2 && weight.dim() == 2 &&
-         weight.numel() > 0 && input.size(-1) == weight.size(1) &&
-         input.numel() >= kManyRows * weight.size(1);
 }
 
 template <class T>
@@ -241,6 +295,8 @@ TORCH_LIBRARY_IMPL(fused_rnn, CPU, m) {
   m.impl("linear", Kernel<Linear, linear>::call);
   m.impl("linear_backward", Kernel<LinearBackward, linear_backward>::call);
   m.impl("recurrence", Kernel<Recurrence, recurrence>::call);
+  m.impl("layer", Kernel<Layer, layer>::call);
+  m.impl("layer_train", Kernel<LayerTrain, layer_train>::call);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call);
 }

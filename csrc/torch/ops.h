@@ -80,10 +80,36 @@ struct LinearBackwardInputs {
   auto all() const { return std::tuple_cat(differentiable(), std::tie(output_mask)); }
 };
 
+// A layer in one direction: the recurrence over the projected input.
+struct LayerInputs {
+  const Tensor& input;         // [steps, batch, in], packed: [rows, in]
+  const Tensor& weight_ih;     // [gates * hidden, in]
+  const MaybeTensor& bias_ih;  // [gates * hidden]
+  const Tensor& h_0;           // from here on as in ForwardInputs
+  const MaybeTensor& c_0;
+  const Tensor& weight_hh;
+  const MaybeTensor& bias_hh;
+  const MaybeTensor& weight_hr;
+  const MaybeTensor& batch_sizes;
+  std::string_view cell;
+  bool reverse;
+
+  auto differentiable() const {
+    return std::tie(input, weight_ih, bias_ih, h_0, c_0, weight_hh, bias_hh, weight_hr);
+  }
+  auto all() const {
+    return std::tuple_cat(differentiable(), std::tie(batch_sizes, cell, reverse));
+  }
+};
+
 template <class Outputs>
 using ForwardSignature = Outputs(const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
                                  const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                                  std::string_view, bool);
+template <class Outputs>
+using LayerSignature = Outputs(const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
+                               const MaybeTensor&, const Tensor&, const MaybeTensor&,
+                               const MaybeTensor&, const MaybeTensor&, std::string_view, bool);
 
 // An output that a cell does not have is undefined: None in Python.
 struct Recurrence {
@@ -100,6 +126,21 @@ struct RecurrenceTrain {
   using Inputs = ForwardInputs;
   using Outputs = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
   using Signature = ForwardSignature<Outputs>;
+};
+
+// The two with the projection in their loop, so that no xg is ever stored.
+struct Layer {
+  static constexpr const char* kName = "fused_rnn::layer";
+  using Inputs = LayerInputs;
+  using Outputs = Recurrence::Outputs;
+  using Signature = LayerSignature<Outputs>;
+};
+
+struct LayerTrain {
+  static constexpr const char* kName = "fused_rnn::layer_train";
+  using Inputs = LayerInputs;
+  using Outputs = RecurrenceTrain::Outputs;
+  using Signature = LayerSignature<Outputs>;
 };
 
 struct RecurrenceBackward {

@@ -14,6 +14,17 @@ TORCH_LIBRARY(fused_rnn, m) {
       "Tensor? batch_sizes, str cell, bool reverse) -> (Tensor output, Tensor h_n, Tensor c_n)",
       tags);
   m.def(
+      "layer(Tensor input, Tensor weight_ih, Tensor? bias_ih, Tensor h_0, Tensor? c_0, "
+      "Tensor weight_hh, Tensor? bias_hh, Tensor? weight_hr, Tensor? batch_sizes, str cell, "
+      "bool reverse) -> (Tensor output, Tensor h_n, Tensor c_n)",
+      tags);
+  m.def(
+      "layer_train(Tensor input, Tensor weight_ih, Tensor? bias_ih, Tensor h_0, Tensor? c_0, "
+      "Tensor weight_hh, Tensor? bias_hh, Tensor? weight_hr, Tensor? batch_sizes, str cell, "
+      "bool reverse) -> "
+      "(Tensor output, Tensor h_n, Tensor c_n, Tensor cells, Tensor tape)",
+      tags);
+  m.def(
       "recurrence_train(Tensor xg, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, "
       "Tensor? weight_hr, "
       "Tensor? batch_sizes, str cell, bool reverse) -> "

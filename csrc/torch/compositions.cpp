@@ -1,4 +1,4 @@
-#include "torch/linear.h"
+#include "torch/compositions.h"
 
 #include <ATen/ATen.h>
 #include <torch/library.h>
@@ -23,6 +23,7 @@ TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {
 TORCH_LIBRARY_IMPL(fused_rnn, FuncTorchBatched, m) {
   m.impl("linear", Kernel<Linear, aten_linear>::call);
   m.impl("linear_backward", Kernel<LinearBackward, aten_linear_backward>::call);
+  m.impl("layer", Kernel<Layer, layer_of_two>::call);
 }
 
 }  // namespace fused_rnn

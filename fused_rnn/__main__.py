@@ -1,0 +1,57 @@
+"""`python -m fused_rnn`: the environment report, and the forecast command."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .forecast import UserError
+from .forecast.command import add_arguments, run
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.fail(f"{message} (--help lists the options)")
+
+    def fail(self, message: str) -> NoReturn:
+        """Ends the process with status 2 and one line on stderr."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the arguments name; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may not fit the terminal
+    parser = Parser(
+        prog="python -m fused_rnn",
+        description="Without a command: prints versions, what was built and what is in use.",
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    forecast = commands.add_parser(
+        "forecast",
+        help="train an RNN, GRU or LSTM on a real time series, and torch.nn's beside it",
+        description="Trains a network to forecast a real time series, and torch.nn's beside it; "
+        "states the errors beside those of naive forecasts and saves a picture.",
+    )
+    add_arguments(forecast)
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        from .environment import report
+
+        print(report())
+        return 0
+    try:
+        run(options)
+    except UserError as error:
+        forecast.fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""`RNNCell`, `LSTMCell` and `GRUCell`: one step of a layer, as torch.nn's cells.
+
+They derive from `torch.nn.RNNCellBase`, which owns parameters, initialisation and repr, and hold no
+attribute that torch.nn's cells do not hold: `convert` relies on it.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import ops
+
+Device = torch.device | str | int | None
+
+
+class _RecurrentCell(torch.nn.RNNCellBase):
+    """What the cells share: the checks of their arguments and one step of the recurrence."""
+
+    _name: str  # as torch.nn's errors name the class
+
+    def _check_input(self, input: object) -> None:
+        if not isinstance(input, Tensor):
+            raise TypeError(f"input: expected a Tensor, but got {type(input).__name__}")
+        if input.dim() not in (1, 2):
+            raise ValueError(
+                f"{self._name}: Expected input to be 1D or 2D, got {input.dim()}D instead"
+            )
+        if input.size(-1) != self.input_size:
+            raise RuntimeError(
+                "input has inconsistent input_size: "
+                f"got {input.size(-1)} expected {self.input_size}"
+            )
+
+    def _check_state(self, state: object, name: str) -> None:
+        if not isinstance(state, Tensor):
+            raise TypeError(f"{name}: expected a Tensor, but got {type(state).__name__}")
+        if state.dim() not in (1, 2):
+            raise ValueError(
+                f"{self._name}: Expected {name} to be 1D or 2D, got {state.dim()}D instead"
+            )
+
+    def _step(
+        self, cell: str, input: Tensor, h: Tensor | None, c: Tensor | None
+    ) -> tuple[Tensor, Any]:
+        """The state `(h, c)` after one step from `h` and `c`, or from zeros if `h` is None."""
+        batched = input.dim() == 2
+        if not batched:
+            input = input.unsqueeze(0)
+            h = h if h is None else h.unsqueeze(0)
+            c = c if c is None else c.unsqueeze(0)
+        if h is None:
+            h = input.new_zeros(input.size(0), self.hidden_size)
+            c = h if cell == "lstm" else None
+        _, h, c = ops.layer(
+            input.unsqueeze(0),
+            self.weight_ih,
+            self.bias_ih,
+            h,
+            c,
+            self.weight_hh,
+            self.bias_hh,
+            None,
+            None,
+            cell,
+            False,
+        )
+        if batched:
+            return h, c
+        return h.squeeze(0), c if c is None else c.squeeze(0)
+
+
+class RNNCell(_RecurrentCell):
+    """One step of an Elman RNN; arguments, parameters and results are `torch.nn.RNNCell`'s.
+
+    Args:
+        input_size: Features of the input.
+        hidden_size: Features of the state.
+        bias: Give the cell the biases b_ih and b_hh.
+        nonlinearity: "tanh" or "relu".
+        device: Device of the parameters.
+        dtype: Type of the parameters: float64, float32, bfloat16 or float16.
+    """
+
+    __constants__ = ["input_size", "hidden_size", "bias", "nonlinearity"]
+    _name = "RNNCell"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 1, device, dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Take one step.
+
+        Args:
+            input: [batch, input_size], or unbatched [input_size].
+            hx: State, [batch, hidden_size], or unbatched [hidden_size]; zeros if None.
+
+        Returns:
+            The new state, laid out as `hx`.
+
+        Raises:
+            TypeError: An argument is not a tensor.
+            ValueError: A rank is wrong.
+            RuntimeError: A size, a dtype, a device or `nonlinearity` is wrong.
+        """
+        self._check_input(input)
+        if hx is not None:
+            self._check_state(hx, "hidden")
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
+        return self._step("rnn_" + self.nonlinearity, input, hx, None)[0]
+
+
+class LSTMCell(_RecurrentCell):
+    """One step of an LSTM; arguments, parameters and results are `torch.nn.LSTMCell`'s.
+
+    Args:
+        input_size: Features of the input.
+        hidden_size: Features of the state and of the cell state.
+        bias: Give the cell the biases b_ih and b_hh.
+        device: Device of the parameters.
+        dtype: Type of the parameters: float64, float32, bfloat16 or float16.
+    """
+
+    _name = "LSTMCell"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
+
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step.
+
+        Args:
+            input: [batch, input_size], or unbatched [input_size].
+            hx: State and cell state, [batch, hidden_size] each, or unbatched [hidden_size]; zeros
+                if None.
+
+        Returns:
+            The new state and cell state, laid out as `hx`.
+
+        Raises:
+            TypeError: An argument is not a tensor, or `hx` not a pair of them.
+            ValueError: A rank is wrong.
+            RuntimeError: A size, a dtype or a device is wrong.
+        """
+        self._check_input(input)
+        if hx is None:
+            return self._step("lstm", input, None, None)
+        if not isinstance(hx, tuple | list):
+            raise TypeError(f"hx: expected a tuple (h_0, c_0), but got {type(hx).__name__}")
+        if len(hx) != 2:
+            raise TypeError(f"hx: expected a tuple (h_0, c_0), but got {len(hx)} elements")
+        self._check_state(hx[0], "hx[0]")
+        self._check_state(hx[1], "hx[1]")
+        return self._step("lstm", input, hx[0], hx[1])
+
+
+class GRUCell(_RecurrentCell):
+    """One step of a GRU; arguments, parameters and results are `torch.nn.GRUCell`'s.
+
+    Args:
+        input_size: Features of the input.
+        hidden_size: Features of the state.
+        bias: Give the cell the biases b_ih and b_hh.
+        device: Device of the parameters.
+        dtype: Type of the parameters: float64, float32, bfloat16 or float16.
+    """
+
+    _name = "GRUCell"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Take one step.
+
+        Args:
+            input: [batch, input_size], or unbatched [input_size].
+            hx: State, [batch, hidden_size], or unbatched [hidden_size]; zeros if None.
+
+        Returns:
+            The new state, laid out as `hx`.
+
+        Raises:
+            TypeError: An argument is not a tensor.
+            ValueError: A rank is wrong.
+            RuntimeError: A size, a dtype or a device is wrong.
+        """
+        self._check_input(input)
+        if hx is not None:
+            self._check_state(hx, "hidden")
+        return self._step("gru", input, hx, None)[0]

@@ -1,0 +1,59 @@
+"""The report that `python -m fused_rnn` prints: what there is, what was built, what is in use."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from . import _C
+
+
+def report() -> str:
+    """Versions, build, instruction set and threads, with how to change the last two."""
+    build = _C.build_info()
+    cuda = "built" if build["cuda"] else f"not built: {build['cuda_reason']}"
+    isa_choice = "ATEN_CPU_CAPABILITY=default, avx2 or avx512 in the environment lowers it"
+    thread_choice = "torch.set_num_threads(n), or OMP_NUM_THREADS=n in the environment"
+    lines = {
+        "fused_rnn": f"{_version('fused_rnn')}, {Path(_C.__file__).parent}",
+        "torch": f"{torch.__version__}, compiled for {build['torch']}",
+        "numpy": _version("numpy"),
+        "Python": f"{platform.python_version()}, {platform.platform()}",
+        "CPU": f"{_cpu_model()}, {_cores()} cores for this process",
+        "CPU kernels": f"{', '.join(build['isas'])}, by {build['compiler']}, "
+        f"{'with' if build['openmp'] else 'without'} OpenMP",
+        "CUDA kernels": cuda,
+        "ISA in use": f"{_C.cpu_isa()}, of {', '.join(_C.available_cpu_isas())}; {isa_choice}",
+        "threads": f"{torch.get_num_threads()}; {thread_choice}",
+    }
+    return "\n".join(f"{name:<14}{text}" for name, text in lines.items())
+
+
+def _version(package: str) -> str:
+    """The version of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu_model() -> str:
+    """The processor's name, from the kernel where it tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

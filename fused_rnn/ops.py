@@ -1,0 +1,72 @@
+"""The operators of the compiled library; nothing else in the package touches `torch.ops.fused_rnn`.
+
+Importing `_C` registers them. The overload is looked up once: a call through the packet costs more.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def _check_build() -> None:
+    """Refuse an extension for another torch in words; loading it could fail on a symbol."""
+    try:
+        from ._built_for import TORCH_VERSION
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "fused_rnn is not compiled: run `pip install .` in its source folder"
+        ) from error
+    if TORCH_VERSION.split(".")[:2] != torch.__version__.split(".")[:2]:
+        raise ImportError(
+            f"fused_rnn was compiled for torch {TORCH_VERSION}, but torch {torch.__version__} is "
+            "installed: install fused_rnn again, with `pip install --no-cache-dir`"
+        )
+
+
+_check_build()
+
+from . import _C  # noqa: E402
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+Recurrence = Callable[
+    [
+        Tensor,  # xg
+        Tensor,  # h_0
+        Tensor | None,  # c_0
+        Tensor,  # weight_hh
+        Tensor | None,  # bias_hh
+        Tensor | None,  # weight_hr
+        Tensor | None,  # batch_sizes
+        str,  # cell
+        bool,  # reverse
+    ],
+    tuple[Tensor, Tensor, Any],  # output, h_n, c_n: None where the cell has no c
+]
+
+Layer = Callable[
+    [
+        Tensor,  # input
+        Tensor,  # weight_ih
+        Tensor | None,  # bias_ih
+        Tensor,  # h_0
+        Tensor | None,  # c_0
+        Tensor,  # weight_hh
+        Tensor | None,  # bias_hh
+        Tensor | None,  # weight_hr
+        Tensor | None,  # batch_sizes
+        str,  # cell
+        bool,  # reverse
+    ],
+    tuple[Tensor, Tensor, Any],  # as Recurrence
+]
+
+recurrence: Recurrence = torch.ops.fused_rnn.recurrence.default
+layer: Layer = torch.ops.fused_rnn.layer.default
+
+
+def device_types() -> tuple[str, ...]:
+    """The types of the devices that have kernels in this build."""
+    return ("cpu", "meta", "cuda") if _C.build_info()["cuda"] else ("cpu", "meta")

@@ -1,0 +1,90 @@
+"""What is compared, and the one rule of how close is close enough."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+Results = dict[str, Tensor]
+
+
+def leaf(tensor: Tensor) -> Tensor:
+    """The same values, with the same strides, as a tensor that collects a gradient."""
+    return tensor.detach().requires_grad_()
+
+
+def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The floating tensors in nested tuples, named by their place."""
+    if isinstance(value, PackedSequence):
+        yield f"{name}.data", value.data
+    elif isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, tuple | list):
+        for index, item in enumerate(value):
+            yield from tensors_in(item, f"{name}[{index}]")
+
+
+def leaves_of(value: Any) -> Any:
+    """The same structure with leaves for its tensors."""
+    if isinstance(value, PackedSequence):
+        return PackedSequence(leaf(value.data), *value[1:])
+    if isinstance(value, Tensor):
+        return leaf(value)
+    return value if value is None else tuple(leaves_of(item) for item in value)
+
+
+def gradients(outputs: Results, inputs: Results) -> Results:
+    """The gradients of a fixed random linear function of the outputs; zero where none flows."""
+    generator = torch.Generator().manual_seed(11)
+    pairs = [
+        (o, torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype))
+        for o in outputs.values()
+    ]
+    tracked = [pair for pair in pairs if pair[0].requires_grad]
+    tracked_outputs, weights = zip(*tracked, strict=True)
+    leaves = list(inputs.values())
+    found = torch.autograd.grad(
+        tracked_outputs, leaves, weights, retain_graph=True, materialize_grads=True
+    )
+    return {f"gradient of {name}": g for name, g in zip(inputs, found, strict=True)}
+
+
+def run_module(module: torch.nn.Module, input: Any, hx: Any = None) -> Results:
+    """The outputs of a module and the gradients of its input, state and parameters, by name."""
+    input, hx = leaves_of(input), leaves_of(hx)
+    outputs = dict(tensors_in(module(input, hx), "output"))
+    inputs = dict(tensors_in((input, hx), "argument"))
+    inputs |= {name: p for name, p in module.named_parameters() if p.requires_grad}
+    return {**{n: o.detach() for n, o in outputs.items()}, **gradients(outputs, inputs)}
+
+
+def assert_same(ours: Results, theirs: Results) -> None:
+    """Equality in float64: the same sums in another order, and exp and tanh to a few ULP."""
+    assert ours.keys() == theirs.keys()
+    for name, expected in theirs.items():
+        torch.testing.assert_close(
+            ours[name], expected, rtol=1e-12, atol=1e-12, msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
+def assert_as_accurate(ours: Results, theirs: Results, exact: Results) -> None:
+    """The tolerance rule for every dtype below float64; no number depends on the dtype or the case.
+
+    `exact` is PyTorch's result in float64 from the same values, `theirs` its result at the dtype.
+    What PyTorch's own arithmetic loses is the measure of what a dtype can do: our error may be
+    twice theirs, since both are random, plus a floor of a few roundings of the largest value, since
+    theirs may be zero by chance and a sum in another order rounds otherwise.
+    """
+    assert ours.keys() == theirs.keys() == exact.keys()
+    for name, reference in exact.items():
+        assert ours[name].dtype == theirs[name].dtype, name
+        assert ours[name].shape == theirs[name].shape, name
+        if reference.numel() == 0:
+            continue
+        error = (ours[name].double() - reference).abs().max().item()
+        their_error = (theirs[name].double() - reference).abs().max().item()
+        scale = max(1.0, reference.abs().max().item())
+        allowed = 2 * their_error + 4 * torch.finfo(ours[name].dtype).eps * scale
+        assert error <= allowed, f"{name}: error {error:.3g}, allowed {allowed:.3g}"

@@ -1,0 +1,183 @@
+"""The op and modules under PyTorch's tracers: opcheck, compile, export, autocast, fake tensors."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses import FakeTensorMode
+from torch.export import Dim
+
+import fused_rnn
+from cases import CELLS, Case, over
+from compare import assert_as_accurate, leaf, run_module, tensors_in
+
+each_cell = pytest.mark.parametrize("cell", CELLS)
+OPS = torch.ops.fused_rnn
+
+
+@pytest.fixture(autouse=True)
+def forget_compiled_code() -> None:
+    """All layers share one forward, of which torch.compile keeps but eight versions."""
+    torch._dynamo.reset()
+
+
+OP_CASES = [
+    case
+    for cell in CELLS
+    for case in (
+        Case(cell, steps=3, batch=2),
+        Case(cell, steps=0),
+        Case(cell, bias=False, steps=3, batch=3, lengths=(3, 2, 1)),
+    )
+] + [Case("lstm", proj_size=3, steps=3, batch=2)]
+each_direction = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+
+
+def op_arguments(case: Case, reverse: bool) -> tuple[Any, ...]:
+    """The arguments of the op in the order of its schema; tensors ask for gradients."""
+    names = ("xg", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr")
+    given = case.recurrence()
+    tensors = [leaf(given[name]) if name in given else None for name in names]
+    return *tensors, given["batch_sizes"], case.cell, reverse
+
+
+@each_direction
+@over(OP_CASES)
+def test_opcheck_of_forward(case: Case, reverse: bool) -> None:
+    for op in (OPS.recurrence, OPS.recurrence_train):
+        torch.library.opcheck(op.default, op_arguments(case, reverse))
+
+
+@each_direction
+@over(OP_CASES)
+def test_opcheck_of_backward(case: Case, reverse: bool) -> None:
+    with torch.no_grad():
+        arguments = op_arguments(case, reverse)
+        output, h_n, c_n, cells, tape = OPS.recurrence_train(*arguments)
+        _, h_0, c_0, weight_hh, _, weight_hr, batch_sizes, cell, _ = [
+            a.detach() if isinstance(a, Tensor) else a for a in arguments
+        ]
+        saved = (output, cells, tape, h_0, c_0, weight_hh, weight_hr, batch_sizes, cell, reverse)
+        mask = [True, case.bias, weight_hr is not None]
+        gradients = [torch.ones_like(output), torch.ones_like(h_n)]
+        gradients.append(None if c_n is None else torch.ones_like(c_n))
+        # Second derivatives are refused, so what checks autograd has nothing to check.
+        checks = ("test_schema", "test_faketensor")
+        for given in (gradients, [gradients[0], None, None], [None, gradients[1], None]):
+            for wanted in (mask, [False, False, False]):
+                arguments = (*given, *saved, wanted)
+                torch.library.opcheck(OPS.recurrence_backward.default, arguments, test_utils=checks)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@each_cell
+def test_compiled_training(cell: str, backend: str) -> None:
+    """One graph, two layers, two directions, a state given: the eager results and gradients."""
+    case = Case(cell, num_layers=2, bidirectional=True, batch_first=True)
+    module = case.module(fused_rnn)
+    compiled = torch.compile(module, fullgraph=True, backend=backend)
+    for hx in (None, case.state()):
+        ours = run_module(compiled, case.input(), hx)
+        expected = run_module(module, case.input(), hx)
+        ours = {name.replace("_orig_mod.", ""): value for name, value in ours.items()}
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+
+
+@each_cell
+def test_compiled_once_for_all_sizes(cell: str) -> None:
+    """With dynamic steps and batch no call after the first compiles again."""
+    case = Case(cell)
+    module = case.module(fused_rnn)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(module, fullgraph=True, backend=counter, dynamic=True)
+    compiled(torch.randn(9, 4, 5).double())
+    count = counter.frame_count
+    for steps, batch in ((6, 3), (12, 11), (2, 8)):
+        x = torch.randn(steps, batch, 5).double()
+        torch.testing.assert_close(compiled(x), module(x))
+    assert count > 0 and counter.frame_count == count
+
+
+@each_cell
+def test_compiled_cell(cell: str) -> None:
+    name = cell.split("_")[0].upper() + "Cell"
+    module = getattr(fused_rnn, name)(5, 7)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(torch.ones(3, 5)), module(torch.ones(3, 5)))
+
+
+@each_cell
+def test_compiled_functional_call(cell: str) -> None:
+    case = Case(cell)
+    module = case.module(fused_rnn)
+    weights = {name: (2 * p).detach().requires_grad_() for name, p in module.named_parameters()}
+
+    x = case.input()
+
+    def loss(weights: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(module, weights, (x,))[0].square().sum()
+
+    expected = torch.autograd.grad(loss(weights), list(weights.values()))
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(
+        torch.autograd.grad(compiled(weights), list(weights.values())), expected
+    )
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@each_cell
+def test_export_with_dynamic_steps(cell: str, batch_first: bool, strict: bool) -> None:
+    case = Case(cell, num_layers=2, bidirectional=True, batch_first=batch_first)
+    module = case.module(fused_rnn).eval()
+    dims = {0: Dim("batch"), 1: Dim("steps")} if batch_first else {0: Dim("steps"), 1: Dim("batch")}
+    exported = torch.export.export(module, (case.input(),), dynamic_shapes=(dims,), strict=strict)
+    targets = [node.target for node in exported.graph.nodes]
+    assert targets.count(OPS.layer.default) == 4
+    for shape in ((12, 3, 5), (2, 6, 5)):
+        x = torch.randn(shape).double()
+        torch.testing.assert_close(exported.module()(x), module(x))
+
+
+@each_cell
+def test_export_leaves_the_module_as_it_was(cell: str) -> None:
+    case = Case(cell)
+    module = case.module(fused_rnn)
+    flat = list(module._flat_weights)
+    torch.export.export(module, (case.input(),))
+    assert all(a is b for a, b in zip(module._flat_weights, flat, strict=True))
+
+
+@each_cell
+def test_autocast_on_the_cpu(cell: str) -> None:
+    """bfloat16 inside, float32 parameters and gradients outside, as accurate as bfloat16 is."""
+    case = Case(cell)
+    if cell == "rnn_relu":
+        case = Case(cell, steps=1, hidden_size=1)  # its derivative jumps: see test_torch_nn.py
+    results = []
+    for library in (fused_rnn, nn):
+        module = case.module(library, torch.float32)
+        with torch.autocast("cpu", torch.bfloat16):
+            results.append(run_module(module, case.input(torch.float32)))
+    assert results[0]["output[0]"].dtype == torch.bfloat16
+    parameters = dict(module.named_parameters())
+    assert all(results[0][f"gradient of {n}"].dtype == torch.float32 for n in parameters)
+    exact = run_module(case.module(nn, torch.float32).double(), case.input(torch.float32).double())
+    as_bfloat16 = [{n: v.bfloat16() for n, v in found.items()} for found in results]
+    assert_as_accurate(*as_bfloat16, exact)
+
+
+@each_cell
+def test_fake_tensors(cell: str) -> None:
+    """Shapes, strides and dtypes of fake results are those of the real ones."""
+    case = Case(cell, num_layers=2, bidirectional=True)
+    real = dict(tensors_in(case.module(fused_rnn)(case.input())))
+    with FakeTensorMode():
+        cls = getattr(fused_rnn, cell.split("_")[0].upper())
+        module = cls(**case.options, dtype=torch.float64)
+        fake = dict(tensors_in(module(torch.randn(9, 5, 5, dtype=torch.float64))))
+    for name, value in real.items():
+        assert (fake[name].shape, fake[name].dtype) == (value.shape, value.dtype)
+        assert fake[name].stride() == value.stride()

@@ -1,0 +1,57 @@
+"""Analytic gradients of the op equal finite differences, every cell with every option."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from cases import CASES, CELLS, Case, over
+from compare import leaf
+from fused_rnn import functional
+
+
+def check(arguments: dict[str, Any], reverse: bool, **options: Any) -> None:
+    """gradcheck over all floating arguments; it also tries undefined output gradients."""
+    floating = {
+        name: leaf(value)
+        for name, value in arguments.items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+
+    def function(*tensors: Tensor) -> tuple[Tensor, ...]:
+        given = dict(zip(floating, tensors, strict=True))
+        outputs = functional.recurrence(**{**arguments, **given}, reverse=reverse)
+        return tuple(output for output in outputs if output is not None)
+
+    torch.autograd.gradcheck(function, tuple(floating.values()), **options)
+
+
+SMALL_CASES = [
+    Case(
+        cell,
+        hidden_size=3,
+        bias=bias,
+        proj_size=proj_size,
+        steps=3,
+        batch=3,
+        lengths=lengths,
+    )
+    for cell in CELLS
+    for bias, proj_size, lengths in itertools.product((True, False), (0, 2), (None, (3, 2, 2)))
+    if cell == "lstm" or proj_size == 0
+]
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@over(SMALL_CASES)
+def test_every_option(case: Case, reverse: bool) -> None:
+    check(case.recurrence(), reverse)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@over([case for case in CASES if case.steps and case.batch])
+def test_every_shape(case: Case, reverse: bool) -> None:
+    """One random direction in place of every entry of the Jacobian."""
+    check(case.recurrence(), reverse, fast_mode=True)

@@ -1,0 +1,61 @@
+"""Each instruction set gives the reference's results, and ATEN_CPU_CAPABILITY chooses it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+import fused_rnn
+from cases import CASES, DTYPES, Case, over
+from compare import assert_as_accurate, assert_same
+from fused_rnn import _C, reference
+from test_reference import run
+
+each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
+
+
+@each_isa
+@over(CASES)
+def test_float64(case: Case, isa: str) -> None:
+    _C.set_cpu_isa(isa)
+    for reverse in (False, True):
+        ours = run(fused_rnn.functional.recurrence, case.recurrence(), reverse=reverse)
+        assert_same(ours, run(reference.recurrence, case.recurrence(), reverse=reverse))
+
+
+@each_isa
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@over([case for case in CASES if case.hidden_size in (1, 16, 40) and case.num_layers == 1])
+def test_lower_precision(case: Case, dtype: torch.dtype, isa: str) -> None:
+    _C.set_cpu_isa(isa)
+    arguments = case.recurrence(dtype)
+    widened = {
+        name: value.double() if isinstance(value, Tensor) and name != "batch_sizes" else value
+        for name, value in arguments.items()
+    }
+    results = [
+        run(fused_rnn.functional.recurrence, arguments),
+        run(reference.recurrence, arguments),
+        run(reference.recurrence, widened),
+    ]
+    if case.cell == "rnn_relu":
+        # Its derivative jumps: where rounding moves a value across 0, a gradient is another one.
+        results = [{name: found[name] for name in ("output", "h_n")} for found in results]
+    assert_as_accurate(*results)
+
+
+@pytest.mark.parametrize(
+    ("capability", "isa"), [("default", "generic"), ("avx2", "avx2"), ("avx512", "avx512")]
+)
+def test_environment_chooses(capability: str, isa: str) -> None:
+    if isa not in _C.available_cpu_isas():
+        pytest.skip(f"this build or this CPU has no {isa}")
+    code = "import fused_rnn; print(fused_rnn._C.cpu_isa())"
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == isa
