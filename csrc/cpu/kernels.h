@@ -95,8 +95,8 @@ struct Kernels {
 };
 
 struct KernelTable {
-  Kernels<float> single;
-  Kernels<double> twice;
+  Kernels<float> f32;
+  Kernels<double> f64;
 };
 
 enum class Isa { kGeneric, kAvx2, kAvx512 };

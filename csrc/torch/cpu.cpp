@@ -26,9 +26,18 @@ const bool isa_chosen = [] {
   return true;
 }();
 
-Tensor dense(const Tensor& tensor, at::ScalarType dtype) { return tensor.to(dtype).contiguous(); }
+// The tensor as a kernel takes it. A call of ATen that changes nothing still costs its dispatch.
+Tensor dense(const Tensor& tensor, at::ScalarType dtype) {
+  if (tensor.scalar_type() == dtype && tensor.is_contiguous()) return tensor;
+  return tensor.to(dtype).contiguous();
+}
 Tensor dense(const MaybeTensor& tensor, at::ScalarType dtype) {
   return defined(tensor) ? dense(*tensor, dtype) : Tensor();
+}
+
+// A result as it is given away.
+Tensor stored(const Tensor& tensor, at::ScalarType dtype) {
+  return tensor.defined() && tensor.scalar_type() != dtype ? tensor.to(dtype) : tensor;
 }
 
 template <class T>
@@ -47,9 +56,9 @@ Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
 template <class T>
 const cpu::Kernels<T>& kernels() {
   if constexpr (std::is_same_v<T, double>) {
-    return cpu::kernels().twice;
+    return cpu::kernels().f64;
   } else {
-    return cpu::kernels().single;
+    return cpu::kernels().f32;
   }
 }
 
@@ -148,8 +157,7 @@ struct Results {
   }
 
   RecurrenceTrain::Outputs as(at::ScalarType dtype) const {
-    const auto stored = [&](const Tensor& t) { return t.defined() ? t.to(dtype) : t; };
-    return {stored(output), stored(h_n), stored(c_n), cells, tape};
+    return {stored(output, dtype), stored(h_n, dtype), stored(c_n, dtype), cells, tape};
   }
 };
 
@@ -230,11 +238,9 @@ RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) 
       {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n), input<T>(grad_c_n),
        input<T>(output), input<T>(cells), input<T>(tape), result<T>(d_xg), result<T>(d_h_0),
        result<T>(d_c_0), result<T>(d_weight_hh), result<T>(d_bias_hh), result<T>(d_weight_hr)});
-  const auto stored = [&](const Tensor& tensor) {
-    return tensor.defined() ? tensor.to(in.output.scalar_type()) : tensor;
-  };
-  return {stored(d_xg),        stored(d_h_0),     stored(d_c_0),
-          stored(d_weight_hh), stored(d_bias_hh), stored(d_weight_hr)};
+  const auto dtype = in.output.scalar_type();
+  return {stored(d_xg, dtype),        stored(d_h_0, dtype),     stored(d_c_0, dtype),
+          stored(d_weight_hh, dtype), stored(d_bias_hh, dtype), stored(d_weight_hr, dtype)};
 }
 
 RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
