@@ -7,9 +7,12 @@ win), and asks for a torch of its own only where that folder has no usable one.
 """
 
 import importlib.metadata
+import re
+import site
 import sys
 import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from setuptools import build_meta as setuptools_backend
@@ -19,13 +22,24 @@ MINIMUM_TORCH = (2, 11)
 Settings = Mapping[str, Any] | None
 
 
+def folders() -> list[str]:
+    """Where the installing interpreter finds packages: its own, the user's, and its base's."""
+    found = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    configuration = Path(sys.prefix, "pyvenv.cfg")
+    if not configuration.exists() or re.search(
+        r"include-system-site-packages\s*=\s*true", configuration.read_text(), re.IGNORECASE
+    ):
+        found += [*site.getsitepackages([sys.base_prefix]), site.getusersitepackages()]
+    return list(dict.fromkeys(found))
+
+
 def installed_torch() -> str | None:
-    """The version of a usable torch in the installing interpreter's site-packages, or None."""
-    folder = sysconfig.get_paths()["purelib"]
-    for distribution in importlib.metadata.distributions(name="torch", path=[folder]):
-        version = distribution.version
-        if tuple(int(part) for part in version.split(".")[:2]) >= MINIMUM_TORCH:
-            return version
+    """The folder of a usable torch that the installing interpreter can import, or None."""
+    for folder in folders():
+        for distribution in importlib.metadata.distributions(name="torch", path=[folder]):
+            number = re.match(r"(\d+)\.(\d+)", distribution.version)
+            if number and (int(number[1]), int(number[2])) >= MINIMUM_TORCH:
+                return folder
     return None
 
 
@@ -36,8 +50,8 @@ def torch_requirement() -> list[str]:
 
 def expose_installed_torch() -> None:
     """Lets setup.py import the installed torch, and what that torch itself imports."""
-    folder = sysconfig.get_paths()["purelib"]
-    if installed_torch() and folder not in sys.path:
+    folder = installed_torch()
+    if folder is not None and folder not in sys.path:
         sys.path.append(folder)
 
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cells/table.h"
 #include "cpu/kernels.h"
 
 namespace fused_rnn {
@@ -52,6 +53,18 @@ py::dict build_info() {
   return info;
 }
 
+py::dict cells() {
+  py::dict result;
+  for (const CellInfo& cell : Cells::kInfo) {
+    py::dict info;
+    info["gates"] = cell.gates;
+    info["has_c"] = cell.has_c;
+    info["projects"] = cell.projects;
+    result[cell.name] = info;
+  }
+  return result;
+}
+
 std::string join(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
@@ -73,6 +86,7 @@ PYBIND11_MODULE(_C, module) {
   using namespace fused_rnn;
   module.doc() = "Compiled part of fused_rnn; its ops are in torch.ops.fused_rnn.";
   module.def("build_info", &build_info, "What was compiled, by which compiler, for which torch.");
+  module.def("cells", &cells, "The table of cells: what each one has, by name.");
   module.def(
       "cpu_isa", [] { return std::string(cpu::name(cpu::current_isa())); },
       "Instruction set in use; it obeys ATEN_CPU_CAPABILITY at start.");

@@ -51,7 +51,7 @@ class _RecurrentCell(torch.nn.RNNCellBase):
             c = c if c is None else c.unsqueeze(0)
         if h is None:
             h = input.new_zeros(input.size(0), self.hidden_size)
-            c = h if cell == "lstm" else None
+            c = h if ops.CELLS[cell]["has_c"] else None
         _, h, c = ops.layer(
             input.unsqueeze(0),
             self.weight_ih,

@@ -190,7 +190,7 @@ def _initial_states(
     batch = input.size(1) if batch_sizes is None else _first(batch_sizes, input.size(0))
     features = weights[0].weight_hh.size(1)
     zeros = input.new_zeros(batch, features)
-    if cell != "lstm":
+    if not ops.CELLS[cell]["has_c"]:
         return (zeros,) * count, (None,) * count
     weight_hr = weights[0].weight_hr
     c_zeros = zeros if weight_hr is None else input.new_zeros(batch, weight_hr.size(1))
@@ -199,11 +199,16 @@ def _initial_states(
 
 def _first(batch_sizes: Tensor, rows: int) -> int:
     """The batch of ragged data; checked here, where memory is taken for it."""
+    if batch_sizes.numel() == 0:
+        raise RuntimeError("batch_sizes: expected at least one step, but got none")
     batch = int(batch_sizes[0])
-    torch._check(
-        0 <= batch and batch <= rows,
-        lambda: f"batch_sizes: expected batch_sizes[0] from 0 to {rows}, but got {batch}",
-    )
+    if torch.compiler.is_compiling():  # the bounds of a number that tracing does not know
+        torch._check(batch >= 0)
+        torch._check(batch <= rows)
+    elif not 0 <= batch <= rows:
+        raise RuntimeError(
+            f"batch_sizes: expected batch_sizes[0] from 0 to {rows}, but got {batch}"
+        )
     return batch
 
 

@@ -29,6 +29,8 @@ _check_build()
 
 from . import _C  # noqa: E402
 
+CELLS = _C.cells()
+
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 Recurrence = Callable[

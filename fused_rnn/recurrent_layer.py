@@ -92,7 +92,7 @@ class RecurrentLayer(torch.nn.RNNBase):
 
     def _weights(self) -> list[Weights]:
         """The weights of each layer and direction, as they are now."""
-        if torch.compiler.is_exporting():  # what stands in for the parameters is not to be kept
+        if torch.compiler.is_compiling():  # what stands in for the parameters is not to be kept
             flat: list[Any] = [getattr(self, name) for name in self._flat_weights_names]
         else:
             flat = self._flat_weights
@@ -113,7 +113,7 @@ class RecurrentLayer(torch.nn.RNNBase):
         libraries assign. While each weight is the parameter last seen there is nothing to do, and
         that is seen here in a fraction of the time that torch.nn takes.
         """
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_compiling():
             return
         parameters = self._parameters
         for name, seen in zip(self._flat_weights_names, self._flat_weight_refs, strict=True):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs tests with fused_rnn._C compiled under AddressSanitizer and UndefinedBehaviorSanitizer.
-# usage: scripts/sanitize.sh [pytest arguments]; default: the bad-input tests, tests/test_errors.py.
+# usage: scripts/sanitize.sh [pytest arguments]; default: bad inputs, and good ones of odd sizes, ragged
+# and reverse, on every instruction set, by two threads where there is work for two. Four minutes.
 # It needs gcc, and torch, ninja and the test extra in the Python that PYTHON names (python3).
 # Any report of a sanitizer ends the process, and so the run, with an error.
 set -euo pipefail
@@ -24,6 +25,8 @@ done
 scripts=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 
 # Python frees little at exit: leaks are not what this looks for.
-(($#)) || set -- tests/test_errors.py
+(($#)) || set -- tests/test_errors.py tests/test_errors_of_op.py tests/test_linear.py \
+  tests/test_isa.py -k "not opcheck and not lower_precision and not environment"
+export FUSED_RNN_TEST_THREADS=${FUSED_RNN_TEST_THREADS:-2}
 LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
   PYTHONPATH=$folder/lib "$python" "$scripts/pytest" -p no:cacheprovider --capture=sys "$@"

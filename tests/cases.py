@@ -50,6 +50,11 @@ class Case:
         return self.proj_size or self.hidden_size
 
     @property
+    def rows(self) -> int:
+        """The steps of all sequences together."""
+        return self.steps * self.batch if self.lengths is None else sum(self.lengths)
+
+    @property
     def options(self) -> dict[str, Any]:
         """The constructor's arguments."""
         names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional")
@@ -84,15 +89,36 @@ class Case:
 
     def recurrence(self, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
         """The arguments of `functional.recurrence` for the first layer."""
-        gates = GATES[self.cell] * self.hidden_size
-        leading, batch_sizes = (self.steps, self.batch), None
+        xg = random(*self._leading, self._gates, dtype=dtype, seed=5)
+        return {"xg": xg, **self._loop(dtype)}
+
+    def layer(self, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+        """The arguments of `functional.layer` for the first layer."""
+        tensors = {
+            "input": random(*self._leading, self.input_size, dtype=dtype, seed=11),
+            "weight_ih": random(self._gates, self.input_size, dtype=dtype, seed=12)
+            / self.input_size**0.5,
+        }
+        if self.bias:
+            tensors["bias_ih"] = random(self._gates, dtype=dtype, seed=13)
+        return {**tensors, **self._loop(dtype)}
+
+    @property
+    def _gates(self) -> int:
+        return GATES[self.cell] * self.hidden_size
+
+    @property
+    def _leading(self) -> tuple[int, ...]:
+        return (self.steps, self.batch) if self.lengths is None else (self.rows,)
+
+    def _loop(self, dtype: torch.dtype) -> dict[str, Any]:
+        """What `recurrence` and `layer` take alike."""
+        gates, batch_sizes = self._gates, None
         if self.lengths is not None:
             batch_sizes = torch.tensor(
                 [sum(length > t for length in self.lengths) for t in range(max(self.lengths))]
             )
-            leading = (sum(self.lengths),)
         tensors = {
-            "xg": random(*leading, gates, dtype=dtype, seed=5),
             "h_0": random(self.batch, self.out_size, dtype=dtype, seed=6),
             "weight_hh": random(gates, self.out_size, dtype=dtype, seed=7) / self.hidden_size**0.5,
         }
@@ -101,7 +127,8 @@ class Case:
         if self.bias:
             tensors["bias_hh"] = random(gates, dtype=dtype, seed=9)
         if self.proj_size:
-            tensors["weight_hr"] = random(self.proj_size, self.hidden_size, dtype=dtype, seed=10)
+            shape = (self.proj_size, self.hidden_size)
+            tensors["weight_hr"] = random(*shape, dtype=dtype, seed=10) / self.hidden_size**0.5
         return {"cell": self.cell, "batch_sizes": batch_sizes, **tensors}
 
 
@@ -155,7 +182,30 @@ def _cases(cell: str) -> list[Case]:
     return cases
 
 
+def _block_cases(cell: str) -> list[Case]:
+    """More rows than a block holds, in csrc/cpu: 256 KB of gates (forward-inl.h), 256 rows of a
+    weight's gradient (outer-inl.h). With 165 gates two threads have two blocks each in float32 too.
+    """
+    hidden_size = 166 // GATES[cell]
+    return [
+        case
+        for proj_size in ((0, 17) if cell == "lstm" else (0,))
+        for case in (
+            Case(cell, hidden_size=hidden_size, proj_size=proj_size, steps=160, batch=6),
+            _ragged(cell, 160, 120, 120, 90, 40, 1, hidden_size=hidden_size, proj_size=proj_size),
+        )
+    ]
+
+
 CASES = [case for cell in CELLS for case in _cases(cell)]
+
+# Of these a reference, a loop in Python, takes a tenth of a second: for properties of blocks alone.
+# The last three sum over more than the 1,024 terms of a block of csrc/cpu/tile-inl.h.
+BLOCK_CASES = [case for cell in CELLS for case in _block_cases(cell)] + [
+    Case("lstm", hidden_size=270, steps=3, batch=17),
+    Case("gru", input_size=1030, steps=4, batch=17),
+    _ragged("lstm", *range(1, 18), hidden_size=270, proj_size=33),
+]
 
 # torch.nn refuses a sequence of no steps.
 STEPPING_CASES = [case for case in CASES if case.steps > 0]

@@ -1,6 +1,7 @@
 """What every test needs: a word on a warning of torch, and global state as it was before."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,15 @@ from fused_rnn import _C
 TORCH_WARNINGS = (
     "ignore:LSTM with projections is not supported with oneDNN:UserWarning",
     "ignore:`torch.jit.script(_method)?` is deprecated:DeprecationWarning",  # its own imports
+    # torch 2.14's, in forward-mode differentiation, and in opcheck and export.
+    "ignore:`torch.jit.script` is deprecated:FutureWarning",
+    "ignore:The .grad attribute of a Tensor that is not a leaf Tensor is:UserWarning",
 )
+
+
+# A cached graph may hold calls of our ops as another build of them had them.
+_CACHE = tempfile.TemporaryDirectory(prefix="inductor-")
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = _CACHE.name
 
 
 def pytest_configure(config: pytest.Config) -> None:

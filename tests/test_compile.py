@@ -30,43 +30,51 @@ OP_CASES = [
         Case(cell, steps=3, batch=2),
         Case(cell, steps=0),
         Case(cell, bias=False, steps=3, batch=3, lengths=(3, 2, 1)),
+        Case(cell, batch=6),  # rows for the layer's own kernel, that is 48
     )
 ] + [Case("lstm", proj_size=3, steps=3, batch=2)]
 each_direction = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
-def op_arguments(case: Case, reverse: bool) -> tuple[Any, ...]:
+NAMES = {
+    "recurrence": ("xg", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr"),
+    "layer": ("input", "weight_ih", "bias_ih", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr"),
+}
+
+
+def op_arguments(op: str, case: Case, reverse: bool) -> tuple[Any, ...]:
     """The arguments of the op in the order of its schema; tensors ask for gradients."""
-    names = ("xg", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr")
-    given = case.recurrence()
-    tensors = [leaf(given[name]) if name in given else None for name in names]
+    given = getattr(case, op)()
+    tensors = [leaf(given[name]) if name in given else None for name in NAMES[op]]
     return *tensors, given["batch_sizes"], case.cell, reverse
 
 
 @each_direction
+@pytest.mark.parametrize("op", NAMES)
 @over(OP_CASES)
-def test_opcheck_of_forward(case: Case, reverse: bool) -> None:
-    for op in (OPS.recurrence, OPS.recurrence_train):
-        torch.library.opcheck(op.default, op_arguments(case, reverse))
+def test_opcheck_of_forward(case: Case, op: str, reverse: bool) -> None:
+    for name in (op, f"{op}_train"):
+        overload = getattr(OPS, name).default
+        torch.library.opcheck(overload, op_arguments(op, case, reverse))
 
 
 @each_direction
 @over(OP_CASES)
 def test_opcheck_of_backward(case: Case, reverse: bool) -> None:
     with torch.no_grad():
-        arguments = op_arguments(case, reverse)
+        arguments = op_arguments("recurrence", case, reverse)
         output, h_n, c_n, cells, tape = OPS.recurrence_train(*arguments)
         _, h_0, c_0, weight_hh, _, weight_hr, batch_sizes, cell, _ = [
             a.detach() if isinstance(a, Tensor) else a for a in arguments
         ]
         saved = (output, cells, tape, h_0, c_0, weight_hh, weight_hr, batch_sizes, cell, reverse)
-        mask = [True, case.bias, weight_hr is not None]
+        mask = [True, True, case.bias, weight_hr is not None]
         gradients = [torch.ones_like(output), torch.ones_like(h_n)]
         gradients.append(None if c_n is None else torch.ones_like(c_n))
         # Second derivatives are refused, so what checks autograd has nothing to check.
         checks = ("test_schema", "test_faketensor")
         for given in (gradients, [gradients[0], None, None], [None, gradients[1], None]):
-            for wanted in (mask, [False, False, False]):
+            for wanted in (mask, [False] * 4):
                 arguments = (*given, *saved, wanted)
                 torch.library.opcheck(OPS.recurrence_backward.default, arguments, test_utils=checks)
 

@@ -1,4 +1,4 @@
-"""The C++ tests in tests/cpp: the cells' maths, which depends on nothing, compiled and run alone."""
+"""The C++ tests in tests/cpp: the maths of the cells, which depends on nothing else, run alone."""
 
 import os
 import shlex

@@ -1,18 +1,18 @@
-"""Analytic gradients of the op equal finite differences, every cell with every option."""
+"""Analytic gradients of the ops equal finite differences, every cell with every option."""
 
 import itertools
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
 from cases import CASES, CELLS, Case, over
 from compare import leaf
 from fused_rnn import functional
+from test_reference import both_directions, each_op
 
 
-def check(arguments: dict[str, Any], reverse: bool, **options: Any) -> None:
+def check(op: str, arguments: dict[str, Any], reverse: bool, **options: Any) -> None:
     """gradcheck over all floating arguments; it also tries undefined output gradients."""
     floating = {
         name: leaf(value)
@@ -22,7 +22,7 @@ def check(arguments: dict[str, Any], reverse: bool, **options: Any) -> None:
 
     def function(*tensors: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(floating, tensors, strict=True))
-        outputs = functional.recurrence(**{**arguments, **given}, reverse=reverse)
+        outputs = getattr(functional, op)(**{**arguments, **given}, reverse=reverse)
         return tuple(output for output in outputs if output is not None)
 
     torch.autograd.gradcheck(function, tuple(floating.values()), **options)
@@ -44,14 +44,16 @@ SMALL_CASES = [
 ]
 
 
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@both_directions
+@each_op
 @over(SMALL_CASES)
-def test_every_option(case: Case, reverse: bool) -> None:
-    check(case.recurrence(), reverse)
+def test_every_option(case: Case, op: str, reverse: bool) -> None:
+    check(op, getattr(case, op)(), reverse)
 
 
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@both_directions
+@each_op
 @over([case for case in CASES if case.steps and case.batch])
-def test_every_shape(case: Case, reverse: bool) -> None:
+def test_every_shape(case: Case, op: str, reverse: bool) -> None:
     """One random direction in place of every entry of the Jacobian."""
-    check(case.recurrence(), reverse, fast_mode=True)
+    check(op, getattr(case, op)(), reverse, fast_mode=True)

@@ -8,38 +8,51 @@ import pytest
 import torch
 from torch import Tensor
 
-import fused_rnn
-from cases import CASES, DTYPES, Case, over
+from cases import BLOCK_CASES, CASES, DTYPES, Case, over
 from compare import assert_as_accurate, assert_same
-from fused_rnn import _C, reference
-from test_reference import run
+from fused_rnn import _C, functional
+from test_reference import REFERENCES, each_op, run
 
 each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
 
 
-@each_isa
-@over(CASES)
-def test_float64(case: Case, isa: str) -> None:
-    _C.set_cpu_isa(isa)
+@each_op
+@over(CASES + BLOCK_CASES)
+def test_float64(case: Case, op: str) -> None:
+    arguments = getattr(case, op)()
     for reverse in (False, True):
-        ours = run(fused_rnn.functional.recurrence, case.recurrence(), reverse=reverse)
-        assert_same(ours, run(reference.recurrence, case.recurrence(), reverse=reverse))
+        expected = run(REFERENCES[op], arguments, reverse=reverse)
+        for isa in _C.available_cpu_isas():
+            _C.set_cpu_isa(isa)
+            assert_same(run(getattr(functional, op), arguments, reverse=reverse), expected)
 
 
 @each_isa
+@each_op
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
 @over([case for case in CASES if case.hidden_size in (1, 16, 40) and case.num_layers == 1])
-def test_lower_precision(case: Case, dtype: torch.dtype, isa: str) -> None:
+def test_lower_precision(case: Case, dtype: torch.dtype, op: str, isa: str) -> None:
+    check_lower_precision(case, dtype, op, isa)
+
+
+@each_isa
+@each_op
+@over([case for case in BLOCK_CASES if case.steps == 160])
+def test_blocks_in_float32(case: Case, op: str, isa: str) -> None:
+    check_lower_precision(case, torch.float32, op, isa)
+
+
+def check_lower_precision(case: Case, dtype: torch.dtype, op: str, isa: str) -> None:
     _C.set_cpu_isa(isa)
-    arguments = case.recurrence(dtype)
+    arguments = getattr(case, op)(dtype)
     widened = {
         name: value.double() if isinstance(value, Tensor) and name != "batch_sizes" else value
         for name, value in arguments.items()
     }
     results = [
-        run(fused_rnn.functional.recurrence, arguments),
-        run(reference.recurrence, arguments),
-        run(reference.recurrence, widened),
+        run(getattr(functional, op), arguments),
+        run(REFERENCES[op], arguments),
+        run(REFERENCES[op], widened),
     ]
     if case.cell == "rnn_relu":
         # Its derivative jumps: where rounding moves a value across 0, a gradient is another one.

@@ -1,26 +1,40 @@
-"""The op equals the reference in float64: outputs and every gradient, dense and ragged."""
+"""The ops equal the reference in float64: outputs and every gradient, dense and ragged."""
 
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
-from cases import CASES, CELLS, Case, over
+from cases import BLOCK_CASES, CASES, CELLS, Case, over
 from compare import Results, assert_same, gradients, leaf
 from fused_rnn import functional, reference
 
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
-def run(recurrence: Any, arguments: dict[str, Any], **options: Any) -> Results:
-    """The outputs of a recurrence and the gradients of all its floating arguments."""
+each_op = pytest.mark.parametrize("op", ["recurrence", "layer"])
+
+
+def reference_layer(
+    cell: str, input: Tensor, weight_ih: Tensor, bias_ih: Tensor | None = None, **arguments: Any
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The reference of `functional.layer`: its recurrence over PyTorch's linear layer."""
+    return reference.recurrence(cell, linear(input, weight_ih, bias_ih), **arguments)
+
+
+REFERENCES = {"recurrence": reference.recurrence, "layer": reference_layer}
+
+
+def run(function: Any, arguments: dict[str, Any], **options: Any) -> Results:
+    """The outputs of an op or its reference and the gradients of all its floating arguments."""
     leaves = {
         name: leaf(value)
         for name, value in arguments.items()
         if isinstance(value, Tensor) and value.is_floating_point()
     }
-    results = recurrence(**{**arguments, **leaves}, **options)
+    results = function(**{**arguments, **leaves}, **options)
     outputs = dict(zip(("output", "h_n", "c_n"), results, strict=True))
     if arguments["cell"] != "lstm":
         assert outputs.pop("c_n") is None
@@ -28,68 +42,66 @@ def run(recurrence: Any, arguments: dict[str, Any], **options: Any) -> Results:
 
 
 @both_directions
-@over(CASES)
-def test_recurrence_in_float64(case: Case, reverse: bool) -> None:
-    arguments = case.recurrence()
-    ours = run(functional.recurrence, arguments, reverse=reverse)
-    assert_same(ours, run(reference.recurrence, arguments, reverse=reverse))
+@each_op
+@over(CASES + BLOCK_CASES)
+def test_float64(case: Case, op: str, reverse: bool) -> None:
+    arguments = getattr(case, op)()
+    ours = run(getattr(functional, op), arguments, reverse=reverse)
+    assert_same(ours, run(REFERENCES[op], arguments, reverse=reverse))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @both_directions
-@over(CASES)
-def test_inference_equals_training(case: Case, reverse: bool) -> None:
+@each_op
+@over(CASES + BLOCK_CASES)
+def test_inference_equals_training(case: Case, op: str, reverse: bool, dtype: torch.dtype) -> None:
     """Without a tape the same numbers, to the bit."""
-    arguments = case.recurrence()
-    tracked = {n: leaf(v) if n == "xg" else v for n, v in arguments.items()}
+    arguments, function = getattr(case, op)(dtype), getattr(functional, op)
+    tracked = {**arguments, "h_0": leaf(arguments["h_0"])}
     with torch.no_grad():
-        inference = functional.recurrence(**arguments, reverse=reverse)
-    training = functional.recurrence(**tracked, reverse=reverse)
-    assert training[0].requires_grad and not inference[0].requires_grad
+        inference = function(**arguments, reverse=reverse)
+    training = function(**tracked, reverse=reverse)
+    assert (training[0].requires_grad or not case.steps) and not inference[0].requires_grad
     for ours, expected in zip(inference, training, strict=True):
         assert (ours is None and expected is None) or torch.equal(ours, expected)
-
-
-@over(CASES)
-def test_layer_is_recurrence_over_projection(case: Case) -> None:
-    arguments = case.recurrence()
-    xg = arguments.pop("xg")
-    x = torch.randn(*xg.shape[:-1], case.input_size, dtype=torch.float64)
-    weight_ih = torch.randn(xg.shape[-1], case.input_size, dtype=torch.float64)
-    bias_ih = torch.randn(xg.shape[-1], dtype=torch.float64)
-    ours = functional.layer(input=x, weight_ih=weight_ih, bias_ih=bias_ih, **arguments)
-    expected = reference.recurrence(xg=x @ weight_ih.T + bias_ih, **arguments)
-    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_any_strides(cell: str) -> None:
     """Every argument transposed, expanded or cut out of a larger tensor."""
-    arguments = Case(cell).recurrence()
-    strided = {
-        "xg": arguments["xg"].transpose(0, 1).contiguous().transpose(0, 1),
-        "h_0": arguments["h_0"][:1].expand(5, -1),
-        "weight_hh": arguments["weight_hh"].T.contiguous().T,
-        "bias_hh": torch.stack([arguments["bias_hh"]] * 2, -1)[:, 1],
-    }
-    if cell == "lstm":
-        strided["c_0"] = arguments["c_0"].repeat_interleave(3, 1)[:, ::3]
-    assert not any(value.is_contiguous() for value in strided.values())
-    arguments.update(strided)
-    ours = run(functional.recurrence, arguments)
-    assert_same(ours, run(reference.recurrence, arguments))
+    for op in REFERENCES:
+        arguments = getattr(Case(cell, batch=6), op)()
+        rows = "xg" if op == "recurrence" else "input"
+        strided = {
+            rows: arguments[rows].transpose(0, 1).contiguous().transpose(0, 1),
+            "h_0": arguments["h_0"][:1].expand(6, -1),
+            "weight_hh": arguments["weight_hh"].T.contiguous().T,
+            "bias_hh": torch.stack([arguments["bias_hh"]] * 2, -1)[:, 1],
+        }
+        if op == "layer":
+            strided["weight_ih"] = arguments["weight_ih"].repeat_interleave(2, 0)[::2]
+            strided["bias_ih"] = arguments["bias_ih"][:1].expand_as(arguments["bias_ih"])
+        if cell == "lstm":
+            strided["c_0"] = arguments["c_0"].repeat_interleave(3, 1)[:, ::3]
+        assert not any(value.is_contiguous() for value in strided.values())
+        arguments.update(strided)
+        ours = run(getattr(functional, op), arguments)
+        assert_same(ours, run(REFERENCES[op], arguments))
 
 
+@each_op
+@pytest.mark.parametrize("steps", [1, 9])
 @pytest.mark.parametrize("cell", CELLS)
-def test_gradients_of_some_arguments(cell: str) -> None:
+def test_gradients_of_some_arguments(cell: str, steps: int, op: str) -> None:
     """Each argument alone asks for a gradient, and each output alone gives one."""
-    arguments = Case(cell).recurrence()
+    arguments = getattr(Case(cell, steps=steps, batch=6), op)()
     names = [name for name, value in arguments.items() if isinstance(value, Tensor)]
     for index in range(3 if cell == "lstm" else 2):
         for name in names:
             found = []
-            for recurrence in (functional.recurrence, reference.recurrence):
+            for function in (getattr(functional, op), REFERENCES[op]):
                 wanted = leaf(arguments[name])
-                output = recurrence(**{**arguments, name: wanted})[index]
+                output = function(**{**arguments, name: wanted})[index]
                 found.append(torch.autograd.grad(output.square().sum(), wanted))
             torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
 

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 import fused_rnn
-from cases import CASES, CELLS, Case, over
+from cases import BLOCK_CASES, CASES, CELLS, Case, over
 from compare import Results, run_module
-from test_reference import run
+from test_reference import both_directions, run
 
-# Large enough that the work is divided, by sequences and, for one sequence, by units.
+# Large enough that the work is divided, by sequences and, for weights' gradients, by units.
 LARGE_CASES = [
     Case(cell, hidden_size=hidden_size, steps=6, batch=batch, lengths=lengths)
     for cell in CELLS
@@ -18,7 +18,7 @@ LARGE_CASES = [
         (256, 1, None),
         (96, 33, tuple(range(6, 0, -1)) + (1,) * 27),
     )
-]
+] + [Case("rnn_tanh", input_size=20_000, hidden_size=41, steps=20, batch=6)]  # blocks of few rows
 
 
 def assert_bit_identical(first: Results, second: Results) -> None:
@@ -27,13 +27,24 @@ def assert_bit_identical(first: Results, second: Results) -> None:
         assert torch.equal(value, second[name]), name
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-@over(LARGE_CASES + [case for case in CASES if case.batch == 17])
-def test_one_thread_and_two(case: Case, dtype: torch.dtype) -> None:
+OPS_AND_CASES = [
+    (op, case)
+    for op in ("recurrence", "layer")
+    for case in LARGE_CASES + BLOCK_CASES + [case for case in CASES if case.batch == 17]
+    # Below 48 rows a layer's projection is ATen's, whose bits depend on the number of threads.
+    if op == "recurrence" or case.rows >= 48
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@both_directions
+@pytest.mark.parametrize(("op", "case"), OPS_AND_CASES, ids=str)
+def test_one_thread_and_two(case: Case, reverse: bool, op: str, dtype: torch.dtype) -> None:
+    function, arguments = getattr(fused_rnn.functional, op), getattr(case, op)(dtype)
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(run(fused_rnn.functional.recurrence, case.recurrence(dtype)))
+        results.append(run(function, arguments, reverse=reverse))
     assert_bit_identical(results[0], results[1])
     assert_bit_identical(results[0], results[2])
 

@@ -25,11 +25,18 @@ class BackwardPass {
         dr_(Cell::kSameGates ? 0 : p_.rows * gates_),
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
         hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
-        sums_(p_.batch * kPanel) {}
+        sums_(p_.batch * kPanel),
+        d_weight_hh_(p_.steps, p_.num_steps, gates_, p_.out),
+        d_weight_hr_(p_.steps, p_.num_steps, p_.out, p_.hidden) {}
+
+  void allocate(int count) {
+    if (a_.d_weight_hh || a_.d_bias_hh) d_weight_hh_.allocate(count);
+    if (a_.d_weight_hr) d_weight_hr_.allocate(count);
+  }
 
   // The three shares of a thread, with a barrier between them.
   void pack(int thread, int count) {
-    weights_.pack(p_.weight_hh, thread, count);
+    if (p_.num_steps > 1 || a_.d_h_0) weights_.pack(p_.weight_hh, thread, count);
     projection_.pack(p_.weight_hr, thread, count);
   }
 
@@ -51,15 +58,13 @@ class BackwardPass {
 
   void weights(int thread, int count) {
     if (a_.d_weight_hh || a_.d_bias_hh) {
-      OuterProduct<T> product(p_.steps, p_.num_steps, gates_, p_.out);
-      product.run(thread, count, a_.d_weight_hh, a_.d_bias_hh, [&](int64_t s, int64_t b) {
+      d_weight_hh_.run(thread, count, a_.d_weight_hh, a_.d_bias_hh, [&](int64_t s, int64_t b) {
         return OuterRow<T>{dr() + (p_.steps[s].row + b) * gates_,
                            before(a_.output, p_.h_0, p_.out, s, b)};
       });
     }
     if (a_.d_weight_hr) {
-      OuterProduct<T> product(p_.steps, p_.num_steps, p_.out, p_.hidden);
-      product.run(thread, count, a_.d_weight_hr, nullptr, [&](int64_t s, int64_t b) {
+      d_weight_hr_.run(thread, count, a_.d_weight_hr, nullptr, [&](int64_t s, int64_t b) {
         const int64_t row = p_.steps[s].row + b;
         return OuterRow<T>{d_out_ + row * p_.out, hidden_ + row * p_.hidden};
       });
@@ -180,7 +185,7 @@ class BackwardPass {
   // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: there is no
   // step).
   void finish(int64_t first, int64_t end, const T* dr) {
-    if (first >= end) return;
+    if (!a_.d_h_0 || first >= end) return;
     for (int64_t p = 0; p < weights_.panels(); ++p) {
       state_gradient(p, first, end, dr ? end : first, dr);
       for (int64_t b = first; b < end; ++b) {
@@ -201,6 +206,7 @@ class BackwardPass {
   Buffer<T> d_out_;   // [rows][out], the whole gradient of a projected h
   Buffer<T> hidden_;  // [rows][hidden], h before the projection
   Buffer<T> sums_;    // [batch][V][W]
+  OuterProduct<T> d_weight_hh_, d_weight_hr_;
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

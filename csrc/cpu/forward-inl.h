@@ -17,8 +17,9 @@ class ForwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
   static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
 
-  // Rows of a block: 256 KB of gates, but enough rows for the tile.
-  static constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
+  // A block of projected rows: 256 KB of gates, but enough rows for the tile; and what of its input
+  // has to be gathered at most 4 MB.
+  static constexpr int64_t kGateBytes = 256 * 1024, kInputBytes = 4 * 1024 * 1024, kTileFull = 64;
 
   struct Place {  // where a row of a step reads and writes
     const T *h, *xg;
@@ -35,10 +36,18 @@ class ForwardPass {
         bias_(args.bias_hh ? panels_ * V * W : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
-        input_weights_(args.in, args.xg ? 0 : G * p_.hidden),
-        block_rows_(
-            max(p_.batch, max(kBlockRows, kBlockBytes / (G * p_.hidden * int64_t(sizeof(T)))))),
-        block_(args.xg ? 0 : p_.threads * block_rows_ * (args.in + G * p_.hidden)) {}
+        input_weights_(args.in, args.xg ? 0 : G * p_.hidden) {}
+
+  // Memory for a team of `count`. One thread has all sequences, whose rows lie together already.
+  void allocate(int count) {
+    if (f_.xg) return;
+    const int64_t gates = G * p_.hidden, element = sizeof(T);
+    gather_ = count > 1;
+    int64_t rows = max(kTileFull, kGateBytes / (gates * element));
+    if (gather_) rows = min(rows, kInputBytes / (max(f_.in, 1) * element));
+    block_rows_ = min(max(rows, ceil_div(p_.batch, count)), p_.rows);
+    block_.allocate(count * block_size());
+  }
 
   // The share of one thread of `count`: first the packing, then, after a barrier, run.
   void pack(int thread, int count) {
@@ -63,19 +72,15 @@ class ForwardPass {
     const int64_t H = p_.hidden, out = p_.out, size = last - first;
     if (p_.c_0) copy(p_.c_0 + first * H, size * H, f_.c_n + first * H);
     if (p_.num_steps == 0) copy(p_.h_0 + first * out, size * out, f_.h_n + first * out);
-    T* block = block_ + thread * block_rows_ * (f_.in + G * H);
-    int64_t block_end = 0;  // steps whose xg has been made
-    const T* xg = nullptr;
+    Block block{block_ + thread * block_size(), 0, 0, 0};
     for (int64_t s = 0; s < p_.num_steps; ++s) {
       const Step& step = p_.steps[s];
       const int64_t end = min(last, step.size);
       if (end <= first) continue;
-      if (f_.xg) {
-        xg = f_.xg + (step.row + first) * G * H;
-      } else if (s >= block_end) {
-        block_end = project(s, first, last, block);
-        xg = block + block_rows_ * f_.in;
-      }
+      if (!f_.xg && s >= block.end) project(s, first, last, block);
+      const T* xg = f_.xg ? f_.xg + (step.row + first) * G * H
+                          : block.gates + (gather_ ? block.used : step.row - block.row) * G * H;
+      block.used += end - first;
       const int64_t starting = max(first, min(end, step.kept));
       if (first < starting) {
         rows(first, starting, step, f_.output + p_.steps[s - 1].row * out, xg, s & 1);
@@ -83,7 +88,6 @@ class ForwardPass {
       if (starting < end) {
         rows(starting, end, step, p_.h_0, xg + (starting - first) * G * H, s & 1);
       }
-      xg += (end - first) * G * H;
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       for (int64_t b = max(first, go_on); b < end; ++b) {
         copy(f_.output + (step.row + b) * out, out, f_.h_n + b * out);
@@ -101,31 +105,31 @@ class ForwardPass {
     __builtin_memcpy(to, from, n * sizeof(T));
   }
 
-  // Makes xg for the sequences [first, last) of the steps from s on, as many as fit in the block:
-  // block[block_rows][in], then [block_rows][G * hidden]. Returns the step after them.
-  int64_t project(int64_t s, int64_t first, int64_t last, T* block) {
-    const T* x = f_.input + (p_.steps[s].row + first) * f_.in;
-    bool in_place = true;  // all rows lie one after the other already
-    int64_t count = 0, end = s;
-    for (; end < p_.num_steps; ++end) {
-      const int64_t n = min(last, p_.steps[end].size) - first;
-      if (count + max(n, 0) > block_rows_) break;
-      if (n <= 0) continue;
-      in_place = in_place && f_.input + (p_.steps[end].row + first) * f_.in == x + count * f_.in;
+  struct Block {   // of steps whose gates have been made
+    T* gates;      // [block_rows][G * hidden]; after it the gathered input, [block_rows][in]
+    int64_t end;   // the step after them
+    int64_t row;   // the first row, where all rows were taken as they lie
+    int64_t used;  // rows used so far, where they were gathered
+  };
+
+  int64_t block_size() const { return block_rows_ * (G * p_.hidden + (gather_ ? f_.in : 0)); }
+
+  // Makes the gates of the sequences [first, last) for as many steps from s on as fit in a block.
+  void project(int64_t s, int64_t first, int64_t last, Block& block) {
+    const int64_t in = f_.in;
+    T* gathered = block.gates + block_rows_ * G * p_.hidden;
+    int64_t count = 0;
+    block = {block.gates, s, p_.steps[s].row, 0};
+    for (; block.end < p_.num_steps; ++block.end) {
+      const Step& step = p_.steps[block.end];
+      const int64_t n = max(min(last, step.size) - first, 0);
+      if (count + n > block_rows_) break;
+      if (gather_) copy(f_.input + (step.row + first) * in, n * in, gathered + count * in);
+      block.row = min(block.row, step.row);
       count += n;
     }
-    if (!in_place) {
-      T* to = block;
-      for (int64_t i = s; i < end; ++i) {
-        const int64_t n = min(last, p_.steps[i].size) - first;
-        if (n <= 0) continue;
-        copy(f_.input + (p_.steps[i].row + first) * f_.in, n * f_.in, to);
-        to += n * f_.in;
-      }
-      x = block;
-    }
-    input_weights_.multiply_all(count, x, f_.bias_ih, block + block_rows_ * f_.in);
-    return end;
+    const T* x = gather_ ? gathered : f_.input + block.row * in;
+    input_weights_.multiply_all(count, x, f_.bias_ih, block.gates);
   }
 
   // A step for the sequences [b, end); h[b] is the state before, xg starts with that of b. Every
@@ -236,8 +240,9 @@ class ForwardPass {
   PackedMatrix<T> projection_;     // weight_hr
   Buffer<T> projected_;            // [batch][hidden], h before the projection
   PackedMatrix<T> input_weights_;  // weight_ih
-  const int64_t block_rows_;
-  Buffer<T> block_;  // [threads][block_rows * in + block_rows * gates * hidden]
+  bool gather_ = false;
+  int64_t block_rows_ = 0;
+  Buffer<T> block_;  // [threads][block_size]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -27,18 +27,29 @@ FR_FN void barrier() {
 #endif
 }
 
-// Packs, then runs, a pass of one or two phases over all threads.
+// A pass takes the memory of a team, packs, runs and, if it has them, makes the weights' gradients.
+// An exception must not leave the region; memory is all that can fail in it.
 template <class Pass>
 void run(Pass& pass, int threads) {
+  bool out_of_memory = false;
   parallel(threads, [&](int thread, int count) {
+    if (thread == 0) {
+      try {
+        pass.allocate(count);
+      } catch (const std::bad_alloc&) {
+        out_of_memory = true;
+      }
+    }
     pass.pack(thread, count);
     if (count > 1) barrier();
+    if (out_of_memory) return;
     pass.run(thread, count);
     if constexpr (requires { pass.weights(thread, count); }) {
       if (count > 1) barrier();
       pass.weights(thread, count);
     }
   });
+  if (out_of_memory) throw std::bad_alloc();
 }
 
 template <class T>

@@ -55,9 +55,9 @@ struct Backward {
   const T* grad_c_n;               // [batch, hidden]
   const T *output, *cells, *tape;  // as forward left them
   T* d_xg;                         // [rows, gates * hidden]
-  T* d_h_0;                        // [batch, out]
-  T* d_c_0;                        // [batch, hidden]         null: no c
-  T* d_weight_hh;                  // [gates * hidden, out]   null: not wanted; so the next two
+  T* d_h_0;                        // [batch, out]                null: not wanted
+  T* d_c_0;                        // [batch, hidden]             null: no c
+  T* d_weight_hh;                  // [gates * hidden, out]       null: not wanted; so the next two
   T* d_bias_hh;                    // [gates * hidden]
   T* d_weight_hr;                  // [out, hidden]
 };

@@ -23,6 +23,7 @@ class LinearPass {
   explicit LinearPass(const Linear<T>& args) : a_(args), weight_(args.in, args.out) {}
 
   // The shares of a thread, with a barrier between them.
+  void allocate(int) {}
   void pack(int thread, int count) { weight_.pack_transpose_of(a_.weight, thread, count); }
   void run(int thread, int count) {
     multiply_rows(weight_, a_.in, a_.out, a_.rows, a_.input, a_.bias, a_.output, thread, count);
@@ -37,8 +38,14 @@ template <class T>
 class LinearBackwardPass {
  public:
   explicit LinearBackwardPass(const LinearBackward<T>& args)
-      : a_(args), weight_(args.out, args.d_input ? args.in : 0) {}
+      : a_(args),
+        all_{0, args.rows, 0},
+        weight_(args.out, args.d_input ? args.in : 0),
+        outer_(&all_, 1, args.out, args.in) {}
 
+  void allocate(int count) {
+    if (a_.d_weight || a_.d_bias) outer_.allocate(count);
+  }
   void pack(int thread, int count) { weight_.pack(a_.weight, thread, count); }
   void run(int thread, int count) {
     if (a_.d_input) {
@@ -46,9 +53,7 @@ class LinearBackwardPass {
                     a_.d_input, thread, count);
     }
     if (a_.d_weight || a_.d_bias) {
-      const Step all{0, a_.rows, 0};
-      OuterProduct<T> product(&all, 1, a_.out, a_.in);
-      product.run(thread, count, a_.d_weight, a_.d_bias, [&](int64_t, int64_t row) {
+      outer_.run(thread, count, a_.d_weight, a_.d_bias, [&](int64_t, int64_t row) {
         return OuterRow<T>{a_.grad_output + row * a_.out, a_.input + row * a_.in};
       });
     }
@@ -56,7 +61,9 @@ class LinearBackwardPass {
 
  private:
   const LinearBackward<T>& a_;
+  const Step all_;
   PackedMatrix<T> weight_;
+  OuterProduct<T> outer_;
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

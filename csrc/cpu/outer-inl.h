@@ -17,13 +17,10 @@ class OuterProduct {
 
  public:
   OuterProduct(const Step* steps, int64_t num_steps, int64_t m, int64_t n)
-      : steps_(steps),
-        num_steps_(num_steps),
-        m_(m),
-        n_(n),
-        panels_(ceil_div(n, V * W)),
-        packed_a_(kBlock * W),
-        packed_b_(panels_ * kBlock * V * W) {}
+      : steps_(steps), num_steps_(num_steps), m_(m), n_(n), panels_(ceil_div(n, V * W)) {}
+
+  // Memory for a team of `count`; each thread packs for itself.
+  void allocate(int count) { packed_.allocate(count * packed_size()); }
 
   // This thread's vectors of m. row(s, b) is the OuterRow of sequence b at step s; out[m][n] and
   // sums[m], the sum of all a, may each be null.
@@ -32,6 +29,7 @@ class OuterProduct {
     const int64_t vectors = ceil_div(m_, W), first = vectors * thread / count,
                   last = vectors * (thread + 1) / count;
     if (first == last) return;
+    T* packed = packed_ + thread * packed_size();
     bool begun = false;
     const T *a[kBlock], *b[kBlock];
     int64_t filled = 0;
@@ -40,19 +38,20 @@ class OuterProduct {
         const OuterRow<T> pair = row(s, i);
         a[filled] = pair.a, b[filled] = pair.b;
         if (++filled == kBlock)
-          add(a, b, filled, first, last, out, sums, begun), filled = 0, begun = true;
+          add(a, b, filled, first, last, out, sums, begun, packed), filled = 0, begun = true;
       }
     }
-    if (filled || !begun) add(a, b, filled, first, last, out, sums, begun);
+    if (filled || !begun) add(a, b, filled, first, last, out, sums, begun, packed);
   }
 
  private:
   void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out,
-           T* sums, bool begun) {
+           T* sums, bool begun, T* packed) {
+    T *packed_a = packed, *packed_b = packed + kBlock * W;
     for (int64_t p = 0; out && p < panels_; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         pack_columns<v>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_,
-                        p * V * W, packed_b_ + p * rows * V * W);
+                        p * V * W, packed_b + p * rows * V * W);
       });
     }
     for (int64_t v = first; v < last; ++v) {
@@ -60,23 +59,28 @@ class OuterProduct {
       Vec<T> sum = {};
       for (int64_t i = 0; i < rows; ++i) {
         const Vec<T> x = load(a[i] + m, valid);
-        store(packed_a_ + i * W, x);
+        store(packed_a + i * W, x);
         sum += x;
       }
       if (sums) store(sums + m, begun ? load(sums + m, valid) + sum : sum, valid);
       for (int64_t p = 0; out && p < panels_; ++p) {
         with_constant<V>(vectors(p), [&](auto width) __attribute__((always_inline)) {
-          panel<width>(p, rows, m, static_cast<int>(min(W, valid)), out, begun);
+          panel<width>(p, rows, m, static_cast<int>(min(W, valid)), out, begun, packed_a,
+                       packed_b + p * rows * V * W);
         });
       }
     }
   }
 
+  int64_t packed_size() const { return kBlock * W * (1 + panels_ * V); }
+
   int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
 
-  // out[m .. m + count)[panel p, of `width` vectors] (+)= packed_a^T @ packed_b
+  // out[m .. m + count)[panel p, of `width` vectors] (+)=
+  //     packed_a[rows][W]^T @ packed_b[rows][width][W]
   template <int width>
-  void panel(int64_t p, int64_t rows, int64_t m, int count, T* out, bool begun) {
+  void panel(int64_t p, int64_t rows, int64_t m, int count, T* out, bool begun, const T* packed_a,
+             const T* packed_b) {
     constexpr int64_t kEdge = width * W;
     const int64_t column = p * V * W, columns = min(kEdge, n_ - column);
     const bool whole = columns == kEdge;
@@ -88,7 +92,7 @@ class OuterProduct {
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      tile<width>(n, Left<T>{packed_a_ + r, 1, W}, packed_b_ + p * rows * V * W, rows,
+      tile<width>(n, Left<T>{packed_a + r, 1, W}, packed_b, rows,
                   {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
     });
     for (int i = 0; !whole && i < count; ++i) {
@@ -98,8 +102,7 @@ class OuterProduct {
 
   const Step* steps_;
   const int64_t num_steps_, m_, n_, panels_;
-  Buffer<T> packed_a_;  // [rows][W]
-  Buffer<T> packed_b_;  // [panels][rows][V][W]
+  Buffer<T> packed_;  // [threads]([rows][W] of a, [panels][rows][V][W] of b)
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -8,16 +8,19 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 template <class T>
 class Buffer {  // aligned, uninitialised
  public:
-  explicit Buffer(int64_t size)
-      : data_(size > 0 ? static_cast<T*>(operator new(size * sizeof(T), kAlign)) : nullptr) {}
+  Buffer() = default;
+  explicit Buffer(int64_t size) { allocate(size); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() { operator delete(data_, kAlign); }
+  void allocate(int64_t size) {  // at most once
+    if (size > 0) data_ = static_cast<T*>(operator new(size * sizeof(T), kAlign));
+  }
   operator T*() const { return data_; }
 
  private:
   static constexpr std::align_val_t kAlign{64};
-  T* data_;
+  T* data_ = nullptr;
 };
 
 // Column vector v of a panel from rows of w: panel[i][v][j] = w[j][i], for the `valid` rows that

@@ -1,7 +1,7 @@
-// Autograd kernels: they record a node, run the op below autograd, and save what backward needs. The
-// _train ops are the differentiable ones; recurrence and layer become them wherever a gradient is
-// wanted, and otherwise keep no tape. The order inside a kernel matters: edges, op, history, saved
-// outputs.
+// Autograd kernels: they record a node, run the op below autograd, and save what backward needs.
+// The _train ops are the differentiable ones; recurrence and layer become them wherever a gradient
+// is wanted, and otherwise keep no tape. The order inside a kernel matters: edges, op, history,
+// saved outputs.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/library.h>
 
@@ -74,7 +74,7 @@ typename Op::Outputs run_below(c10::DispatchKeySet keys, const typename Op::Inpu
 RecurrenceBackward::Outputs recurrence_gradients(const variable_list& grads,
                                                  const variable_list& saved,
                                                  const Attributes& attributes,
-                                                 std::array<bool, 3> output_mask) {
+                                                 std::array<bool, 4> output_mask) {
   const Tensor* outputs = saved.data() + saved.size() - 3;
   return call<RecurrenceBackward>({maybe(grads[0]), maybe(grads[1]), maybe(grads[2]), outputs[0],
                                    maybe(outputs[1]), maybe(outputs[2]), saved[0], maybe(saved[1]),
@@ -99,6 +99,14 @@ void save_outputs(const NodePointer& node, const RecurrenceTrain::Outputs& resul
   node->outputs = {SavedVariable(output, /*is_output=*/true), save(cells), save(tape)};
 }
 
+// A linear layer's input and weight, the first two inputs of the node: each is kept only for the
+// gradient of the other.
+template <class Node>
+void save_factors(Node& node, size_t first, const Tensor& input, const Tensor& weight) {
+  if (node.should_compute_output(1)) node.inputs[first] = save(input);
+  if (node.should_compute_output(0)) node.inputs[first + 1] = save(weight);
+}
+
 bool any_defined(const variable_list& tensors) {
   return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.defined(); });
 }
@@ -111,7 +119,8 @@ struct RecurrenceNode : FormulaNode<RecurrenceNode, 5, 3> {
     variable_list result(6);  // of xg, h_0, c_0, weight_hh, bias_hh, weight_hr
     if (!any_defined(grads)) return result;
     std::tie(result[0], result[1], result[2], result[3], result[4], result[5]) =
-        recurrence_gradients(grads, saved, attributes, {wanted[3], wanted[4], wanted[5]});
+        recurrence_gradients(grads, saved, attributes,
+                             {wanted[1], wanted[3], wanted[4], wanted[5]});
     return result;
   }
 };
@@ -125,10 +134,10 @@ struct LayerNode : FormulaNode<LayerNode, 7, 3> {  // input and weight_ih are sa
     variable_list result(8);
     if (!any_defined(grads)) return result;
     Tensor d_xg;
-    std::tie(d_xg, result[3], result[4], result[5], result[6], result[7]) =
-        recurrence_gradients(grads, saved, attributes, {wanted[5], wanted[6], wanted[7]});
-    std::tie(result[0], result[1], result[2]) =
-        call<LinearBackward>({d_xg, saved[5], saved[6], {wanted[0], wanted[1], wanted[2]}});
+    std::tie(d_xg, result[3], result[4], result[5], result[6], result[7]) = recurrence_gradients(
+        grads, saved, attributes, {wanted[3], wanted[5], wanted[6], wanted[7]});
+    std::tie(result[0], result[1], result[2]) = call<LinearBackward>(
+        {d_xg, maybe(saved[5]), maybe(saved[6]), {wanted[0], wanted[1], wanted[2]}});
     return result;
   }
 };
@@ -158,8 +167,7 @@ LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in)
   const auto node = node_for<LayerNode>(in);
   if (node) {
     save_inputs(*node, in);
-    node->inputs[5] = save(in.input);
-    node->inputs[6] = save(in.weight_ih);
+    save_factors(*node, 5, in.input, in.weight_ih);
   }
   auto result = run_below<LayerTrain>(keys, in);
   if (node) save_outputs(node, result);
@@ -194,8 +202,8 @@ struct LinearNode : FormulaNode<LinearNode, 2, 0> {
                                const Attributes&, const std::vector<bool>& wanted) {
     variable_list result(3);  // of input, weight, bias
     if (!grads[0].defined()) return result;
-    std::tie(result[0], result[1], result[2]) =
-        call<LinearBackward>({grads[0], saved[0], saved[1], {wanted[0], wanted[1], wanted[2]}});
+    std::tie(result[0], result[1], result[2]) = call<LinearBackward>(
+        {grads[0], maybe(saved[0]), maybe(saved[1]), {wanted[0], wanted[1], wanted[2]}});
     return result;
   }
 };
@@ -203,7 +211,7 @@ struct LinearNode : FormulaNode<LinearNode, 2, 0> {
 Tensor linear(c10::DispatchKeySet keys, const LinearInputs& in) {
   if (has_tangent(in)) return aten_linear(in);
   const auto node = node_for<LinearNode>(in);
-  if (node) node->inputs = {save(in.input), save(in.weight)};
+  if (node) save_factors(*node, 0, in.input, in.weight);
   Tensor output = run_below<Linear>(keys, in);
   if (node) set_history(output, node);
   return output;

@@ -77,12 +77,14 @@ void check_present(const char* name, const MaybeTensor& tensor, bool expected,
               " for the cell '", cell.name, "', but got ", expected ? "None" : "a tensor");
 }
 
-void check_batch_sizes_type(const MaybeTensor& batch_sizes) {
+// Data on the CPU; a meta tensor only beside others, where there are no data at all.
+void check_batch_sizes_type(const MaybeTensor& batch_sizes, const Tensor& rows_like) {
   if (!defined(batch_sizes)) return;
   check_strided("batch_sizes", *batch_sizes);
   TORCH_CHECK(batch_sizes->scalar_type() == at::kLong,
               "batch_sizes: expected dtype int64, but got ", batch_sizes->scalar_type());
-  TORCH_CHECK(batch_sizes->device().is_cpu() || batch_sizes->device().is_meta(),
+  TORCH_CHECK(batch_sizes->device().is_cpu() ||
+                  (batch_sizes->device().is_meta() && rows_like.device().is_meta()),
               "batch_sizes: expected a tensor on the CPU, but got one on ", batch_sizes->device());
   check_rank("batch_sizes", *batch_sizes, 1, "[steps]");
 }
@@ -95,7 +97,7 @@ Sizes common(std::string_view cell, const Tensor& rows_like, const MaybeTensor& 
   sizes.cell = Cells::kInfo[sizes.row];
   check_present("c_0", c_0, sizes.cell.has_c, sizes.cell);
   if (defined(weight_hr)) check_present("weight_hr", weight_hr, sizes.cell.projects, sizes.cell);
-  check_batch_sizes_type(batch_sizes);
+  check_batch_sizes_type(batch_sizes, rows_like);
   sizes.packed = defined(batch_sizes);
   check_strided("h_0", h_0);
   check_rank("h_0", h_0, 2, "[batch, hidden or proj_size]");
@@ -106,8 +108,8 @@ Sizes common(std::string_view cell, const Tensor& rows_like, const MaybeTensor& 
   return sizes;
 }
 
-// The gates' number, a dimension of the tensor of that name, says how many hidden units there are, and
-// weight_hr, where there is one, how wide h is.
+// The gates' number, a dimension of the tensor of that name, says how many hidden units there are,
+// and weight_hr, where there is one, how wide h is.
 void set_widths(Sizes& sizes, const char* name, const Tensor& tensor, const SymInt& gates,
                 const MaybeTensor& weight_hr) {
   sizes.hidden = gates / sizes.cell.gates;
@@ -194,8 +196,8 @@ Sizes check(const BackwardInputs& in) {
   like.check("grad_h_n", in.grad_h_n, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
   like.check("grad_c_n", in.grad_c_n, {sizes.batch, sizes.hidden}, "[batch, hidden]");
   const auto compute = compute_dtype(in.output.scalar_type());
-  const auto check_rows = [&](const char* name, const auto& tensor, const SymInt& width,
-                              std::optional<at::ScalarType> dtype = std::nullopt) {
+  const auto check_features = [&](const char* name, const auto& tensor, const SymInt& width,
+                                  std::optional<at::ScalarType> dtype = std::nullopt) {
     if (sizes.packed) {
       like.check(name, tensor, {sizes.rows, width}, "[rows, features]", dtype);
     } else {
@@ -203,10 +205,10 @@ Sizes check(const BackwardInputs& in) {
                  "[steps, batch, features]", dtype);
     }
   };
-  check_rows("output", in.output, sizes.out);
-  check_rows("grad_output", in.grad_output, sizes.out);
-  check_rows("cells", in.cells, sizes.hidden, compute);
-  check_rows("tape", in.tape, sizes.hidden * sizes.cell.tape, compute);
+  check_features("output", in.output, sizes.out);
+  check_features("grad_output", in.grad_output, sizes.out);
+  check_features("cells", in.cells, sizes.hidden, compute);
+  check_features("tape", in.tape, sizes.hidden * sizes.cell.tape, compute);
   return sizes;
 }
 

@@ -5,14 +5,35 @@
 
 namespace fused_rnn {
 
-Tensor aten_linear(const LinearInputs& in) { return at::linear(in.input, in.weight, in.bias); }
+namespace {
+
+// ATen's meta kernels do not ask for it.
+void check_device(const char* name, const MaybeTensor& tensor, const Tensor& like) {
+  TORCH_CHECK(!defined(tensor) || tensor->device() == like.device(), name, ": expected device ",
+              like.device(), ", but got ", tensor->device());
+}
+
+}  // namespace
+
+Tensor aten_linear(const LinearInputs& in) {
+  check_device("weight", in.weight, in.input);
+  check_device("bias", in.bias, in.input);
+  return at::linear(in.input, in.weight, in.bias);
+}
 
 LinearBackward::Outputs aten_linear_backward(const LinearBackwardInputs& in) {
-  const Tensor grad = in.grad_output.reshape_symint({-1, in.grad_output.sym_size(-1)});
-  const auto [input, weight, bias] = in.output_mask;
-  return {input ? in.grad_output.matmul(in.weight) : Tensor(),
-          weight ? grad.t().mm(in.input.reshape_symint({-1, in.input.sym_size(-1)})) : Tensor(),
-          bias ? grad.sum(at::IntArrayRef({0})) : Tensor()};
+  const auto [want_input, want_weight, want_bias] = in.output_mask;
+  check_device("input", in.input, in.grad_output);
+  check_device("weight", in.weight, in.grad_output);
+  TORCH_CHECK(!want_input || defined(in.weight),
+              "weight: expected a tensor, since d_input is wanted, but got None");
+  TORCH_CHECK(!want_weight || defined(in.input),
+              "input: expected a tensor, since d_weight is wanted, but got None");
+  const auto rows = [](const Tensor& t) { return t.reshape_symint({-1, t.sym_size(-1)}); };
+  const Tensor grad = rows(in.grad_output);
+  return {want_input ? in.grad_output.matmul(*in.weight) : Tensor(),
+          want_weight ? grad.t().mm(rows(*in.input)) : Tensor(),
+          want_bias ? grad.sum(at::IntArrayRef({0})) : Tensor()};
 }
 
 TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {

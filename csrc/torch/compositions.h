@@ -1,5 +1,5 @@
-// Ops as compositions of others: the linear layer of ATen's, for whatever our kernel is not made for
-// and for every derivative, and a layer of its two ops.
+// Ops as compositions of others: the linear layer of ATen's, for whatever our kernel is not made
+// for and for every derivative, and a layer of its two ops.
 #pragma once
 #include "torch/ops.h"
 

@@ -42,9 +42,9 @@ Recurrence::Outputs without_tape(const Inputs& in) {
 RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
   const Sizes sizes = check(in);
   const c10::SymInt gates = in.weight_hh.sym_size(0);
-  const auto [weight_hh, bias_hh, weight_hr] = in.output_mask;
+  const auto [h_0, weight_hh, bias_hh, weight_hr] = in.output_mask;
   return {empty(in.output, sizes.with(gates)),
-          empty_like(in.h_0),
+          h_0 ? empty_like(in.h_0) : Tensor(),
           sizes.cell.has_c ? empty_like(*in.c_0) : Tensor(),
           weight_hh ? empty_like(in.weight_hh) : Tensor(),
           bias_hh ? empty(in.output, {gates}) : Tensor(),

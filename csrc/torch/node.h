@@ -1,5 +1,5 @@
 // A node of the autograd graph as PyTorch's own generated code writes them, with the two methods
-// that compiled autograd asks for. A node says NAME and a static `formula` from gradients, saved
+// that compiled autograd asks for. A node says kName and a static `formula` from gradients, saved
 // tensors, attributes and the wanted outputs to the gradients of its inputs.
 #pragma once
 #include <torch/csrc/autograd/function.h>
@@ -30,7 +30,7 @@ auto make_node() {
 // What a node holds beside tensors.
 struct Attributes {
   std::string cell;
-  bool reverse;
+  bool reverse = false;
 };
 
 template <class Self, size_t kInputs, size_t kOutputs>

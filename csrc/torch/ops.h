@@ -1,5 +1,5 @@
-// The family of ops, one schema for all cells. An op's arguments travel as one struct: Kernel makes a
-// function over the struct a kernel of the op, call and redispatch pass the struct on.
+// The family of ops, one schema for all cells. An op's arguments travel as one struct: Kernel makes
+// a function over the struct a kernel of the op, call and redispatch pass the struct on.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -49,7 +49,8 @@ struct BackwardInputs {
   const MaybeTensor& batch_sizes;
   std::string_view cell;
   bool reverse;
-  std::array<bool, 3> output_mask;  // whether d_weight_hh, d_bias_hh, d_weight_hr are wanted
+  std::array<bool, 4>
+      output_mask;  // which of d_h_0, d_weight_hh, d_bias_hh, d_weight_hr are wanted
 
   auto differentiable() const {
     return std::tie(grad_output, grad_h_n, grad_c_n, output, cells, tape, h_0, c_0, weight_hh,
@@ -72,8 +73,8 @@ struct LinearInputs {
 
 struct LinearBackwardInputs {
   const Tensor& grad_output;        // [..., out]
-  const Tensor& input;              // [..., in]
-  const Tensor& weight;             // [out, in]
+  const MaybeTensor& input;         // [..., in], needed for d_weight
+  const MaybeTensor& weight;        // [out, in], needed for d_input
   std::array<bool, 3> output_mask;  // whether d_input, d_weight, d_bias are wanted
 
   auto differentiable() const { return std::tie(grad_output, input, weight); }
@@ -151,7 +152,7 @@ struct RecurrenceBackward {
   using Signature = Outputs(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                             const Tensor&, const MaybeTensor&, const MaybeTensor&, const Tensor&,
                             const MaybeTensor&, const Tensor&, const MaybeTensor&,
-                            const MaybeTensor&, std::string_view, bool, std::array<bool, 3>);
+                            const MaybeTensor&, std::string_view, bool, std::array<bool, 4>);
 };
 
 struct Linear {
@@ -165,7 +166,8 @@ struct LinearBackward {
   static constexpr const char* kName = "fused_rnn::linear_backward";
   using Inputs = LinearBackwardInputs;
   using Outputs = std::tuple<Tensor, Tensor, Tensor>;  // d_input, d_weight, d_bias
-  using Signature = Outputs(const Tensor&, const Tensor&, const Tensor&, std::array<bool, 3>);
+  using Signature = Outputs(const Tensor&, const MaybeTensor&, const MaybeTensor&,
+                            std::array<bool, 3>);
 };
 
 template <class Op>

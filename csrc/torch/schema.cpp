@@ -1,11 +1,12 @@
-// Every op's signature, and nowhere else.
+// Every op's signature, and nowhere else. A result that a cell does not have, or that is not wanted,
+// is undefined: None in Python.
 #include <torch/library.h>
 
 TORCH_LIBRARY(fused_rnn, m) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   m.def("linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor", tags);
   m.def(
-      "linear_backward(Tensor grad_output, Tensor input, Tensor weight, bool[3] output_mask) -> "
+      "linear_backward(Tensor grad_output, Tensor? input, Tensor? weight, bool[3] output_mask) -> "
       "(Tensor d_input, Tensor d_weight, Tensor d_bias)",
       tags);
   m.def(
@@ -35,7 +36,7 @@ TORCH_LIBRARY(fused_rnn, m) {
       "Tensor? cells, "
       "Tensor? tape, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? weight_hr, Tensor? "
       "batch_sizes, str cell, "
-      "bool reverse, bool[3] output_mask) -> "
+      "bool reverse, bool[4] output_mask) -> "
       "(Tensor d_xg, Tensor d_h_0, Tensor d_c_0, Tensor d_weight_hh, Tensor d_bias_hh, Tensor "
       "d_weight_hr)",
       tags);

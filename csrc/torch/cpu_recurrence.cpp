@@ -1,87 +1,25 @@
-// CPU kernels of the ops: tensors in, the plain structs of cpu/kernels.h out. float16 and bfloat16
-// are converted at this border and computed in float32.
-#include <ATen/Parallel.h>
+// CPU kernels of the recurrence and of the layer, and the choice of the instruction set.
 #include <ATen/Version.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <algorithm>
-
-#include "cpu/kernels.h"
 #include "torch/check.h"
-#include "torch/compositions.h"
+#include "torch/cpu.h"
 
 namespace fused_rnn {
 namespace {
 
-// torch's choice, which obeys ATEN_CPU_CAPABILITY, at the time this library is loaded.
+// torch's choice, which obeys ATEN_CPU_CAPABILITY, at the time this library is loaded. A name that
+// is none of these is of something newer than AVX-512.
 const bool isa_chosen = [] {
   const std::string capability = at::get_cpu_capability();
+  const cpu::Isa most = capability == "DEFAULT" || capability == "NO AVX" ? cpu::Isa::kGeneric
+                        : capability == "AVX2"                            ? cpu::Isa::kAvx2
+                                                                          : cpu::Isa::kAvx512;
   for (cpu::Isa isa : cpu::available_isas()) {
-    if ((isa == cpu::Isa::kAvx512 && capability == "AVX512") ||
-        (isa == cpu::Isa::kAvx2 && capability == "AVX2")) {
-      cpu::set_isa(isa);
-    }
+    if (isa <= most) cpu::set_isa(isa);
   }
   return true;
 }();
-
-// The tensor as a kernel takes it. A call of ATen that changes nothing still costs its dispatch.
-Tensor dense(const Tensor& tensor, at::ScalarType dtype) {
-  if (tensor.scalar_type() == dtype && tensor.is_contiguous()) return tensor;
-  return tensor.to(dtype).contiguous();
-}
-Tensor dense(const MaybeTensor& tensor, at::ScalarType dtype) {
-  return defined(tensor) ? dense(*tensor, dtype) : Tensor();
-}
-
-// A result as it is given away.
-Tensor stored(const Tensor& tensor, at::ScalarType dtype) {
-  return tensor.defined() && tensor.scalar_type() != dtype ? tensor.to(dtype) : tensor;
-}
-
-template <class T>
-const T* input(const Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
-}
-template <class T>
-T* result(const Tensor& tensor) {
-  return tensor.defined() ? tensor.mutable_data_ptr<T>() : nullptr;
-}
-
-Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
-  return at::empty_symint(shape, like.options());
-}
-
-template <class T>
-const cpu::Kernels<T>& kernels() {
-  if constexpr (std::is_same_v<T, double>) {
-    return cpu::kernels().f64;
-  } else {
-    return cpu::kernels().f32;
-  }
-}
-
-// Threads for `shares` parts and so many multiplications: for few, a team costs more than it saves.
-int team(int64_t shares, double multiplications) {
-  constexpr double kWorthATeam = 200'000;
-  if (multiplications < kWorthATeam || at::in_parallel_region()) return 1;
-  return static_cast<int>(std::clamp<int64_t>(shares, 1, at::get_num_threads()));
-}
-
-// Where our kernel is the faster one; ATen has the rest, and raises all errors.
-bool is_ours(const Tensor& input, const Tensor& weight, std::initializer_list<Tensor> others) {
-  constexpr int64_t kManyRows = 48;
-  const auto dtype = input.scalar_type();
-  const auto fits = [&](const Tensor& tensor) {
-    return !tensor.defined() ||
-           (tensor.scalar_type() == dtype && tensor.is_cpu() && tensor.layout() == at::kStrided);
-  };
-  return (dtype == at::kFloat || dtype == at::kDouble) && fits(input) && fits(weight) &&
-         std::all_of(others.begin(), others.end(), fits) && input.dim() >= 2 && weight.dim() == 2 &&
-         weight.numel() > 0 && input.size(-1) == weight.size(1) &&
-         input.numel() >= kManyRows * weight.size(1);
-}
 
 // What forward and backward share, in the dtype that is computed in.
 struct Shared {
@@ -104,7 +42,7 @@ struct Shared {
       check_batch_sizes(counts, batch, rows);
       steps = cpu::packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), in.reverse);
     } else {
-      steps = cpu::dense_steps(number(s.leading[0]), batch, in.reverse);
+      steps = cpu::dense_steps(batch ? number(s.leading[0]) : 0, batch, in.reverse);
     }
   }
 
@@ -208,13 +146,13 @@ RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
 // The projection goes into the loop where our product is the faster one.
 Layer::Outputs layer(const LayerInputs& in) {
   const Sizes sizes = check(in);
-  if (!is_ours(in.input, in.weight_ih, {})) return layer_of_two(in);
+  if (!is_ours(in.input, in.weight_ih, in.bias_ih)) return layer_of_two(in);
   return without_tape(forward(sizes, in.input, in, /*train=*/false));
 }
 
 LayerTrain::Outputs layer_train(const LayerInputs& in) {
   const Sizes sizes = check(in);
-  if (!is_ours(in.input, in.weight_ih, {})) return two_ops<LayerTrain, RecurrenceTrain>(in);
+  if (!is_ours(in.input, in.weight_ih, in.bias_ih)) return two_ops<LayerTrain, RecurrenceTrain>(in);
   return forward(sizes, in.input, in, /*train=*/true);
 }
 
@@ -225,14 +163,16 @@ RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) 
   const Tensor grad_c_n = dense_grad(in.grad_c_n), output = dense(in.output, shared.dtype);
   const Tensor cells = dense_grad(in.cells), tape = dense_grad(in.tape);
   const c10::SymInt gates = in.weight_hh.sym_size(0);
-  const Tensor d_xg = empty(output, shared.sizes.with(gates)),
-               d_h_0 = empty(output, in.h_0.sym_sizes());
-  Tensor d_c_0, d_weight_hh, d_bias_hh, d_weight_hr;
+  const Tensor d_xg = empty(output, shared.sizes.with(gates));
+  Tensor d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr;
+  const auto [want_h_0, want_weight_hh, want_bias_hh, want_weight_hr] = in.output_mask;
+  if (want_h_0) d_h_0 = empty(output, in.h_0.sym_sizes());
   if (shared.sizes.cell.has_c) d_c_0 = empty(output, in.c_0->sym_sizes());
-  if (in.output_mask[0]) d_weight_hh = empty(output, in.weight_hh.sym_sizes());
-  if (in.output_mask[1]) d_bias_hh = empty(output, {gates});
-  if (in.output_mask[2] && defined(in.weight_hr))
+  if (want_weight_hh) d_weight_hh = empty(output, in.weight_hh.sym_sizes());
+  if (want_bias_hh) d_bias_hh = empty(output, {gates});
+  if (want_weight_hr && defined(in.weight_hr)) {
     d_weight_hr = empty(output, in.weight_hr->sym_sizes());
+  }
   kernels<T>().backward(
       shared.sizes.row,
       {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n), input<T>(grad_c_n),
@@ -248,58 +188,9 @@ RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
   return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
 }
 
-template <class T>
-Tensor run_linear(const LinearInputs& in) {
-  const Tensor x = in.input.contiguous(), weight = in.weight.contiguous();
-  const Tensor bias = defined(in.bias) ? in.bias->contiguous() : Tensor();
-  std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = weight.size(0);
-  const Tensor output = at::empty(shape, x.options());
-  const int64_t rows = x.numel() / weight.size(1);
-  kernels<T>().linear({rows, weight.size(1), weight.size(0), input<T>(x), input<T>(weight),
-                       input<T>(bias), result<T>(output),
-                       team(rows, static_cast<double>(rows) * weight.numel())});
-  return output;
-}
-
-template <class T>
-LinearBackward::Outputs run_linear(const LinearBackwardInputs& in) {
-  const Tensor grad = in.grad_output.contiguous(), x = in.input.contiguous();
-  const Tensor weight = in.weight.contiguous();
-  const int64_t rows = x.numel() / weight.size(1);
-  Tensor d_input, d_weight, d_bias;
-  if (in.output_mask[0]) d_input = at::empty(x.sizes(), x.options());
-  if (in.output_mask[1]) d_weight = at::empty(weight.sizes(), x.options());
-  if (in.output_mask[2]) d_bias = at::empty({weight.size(0)}, x.options());
-  kernels<T>().linear_backward({rows, weight.size(1), weight.size(0), input<T>(grad), input<T>(x),
-                                input<T>(weight), result<T>(d_input), result<T>(d_weight),
-                                result<T>(d_bias),
-                                team(rows, static_cast<double>(rows) * weight.numel())});
-  return {d_input, d_weight, d_bias};
-}
-
-Tensor linear(const LinearInputs& in) {
-  const Tensor bias = in.bias.value_or(Tensor());
-  const bool fits = !bias.defined() || (bias.dim() == 1 && bias.size(0) == in.weight.size(0));
-  if (!fits || !is_ours(in.input, in.weight, {bias})) return aten_linear(in);
-  return in.input.scalar_type() == at::kDouble ? run_linear<double>(in) : run_linear<float>(in);
-}
-
-LinearBackward::Outputs linear_backward(const LinearBackwardInputs& in) {
-  const Tensor& grad = in.grad_output;
-  if (!is_ours(in.input, in.weight, {grad}) || grad.dim() != in.input.dim() ||
-      grad.sizes().slice(0, grad.dim() - 1) != in.input.sizes().slice(0, grad.dim() - 1) ||
-      grad.size(-1) != in.weight.size(0)) {
-    return aten_linear_backward(in);
-  }
-  return in.input.scalar_type() == at::kDouble ? run_linear<double>(in) : run_linear<float>(in);
-}
-
 }  // namespace
 
 TORCH_LIBRARY_IMPL(fused_rnn, CPU, m) {
-  m.impl("linear", Kernel<Linear, linear>::call);
-  m.impl("linear_backward", Kernel<LinearBackward, linear_backward>::call);
   m.impl("recurrence", Kernel<Recurrence, recurrence>::call);
   m.impl("layer", Kernel<Layer, layer>::call);
   m.impl("layer_train", Kernel<LayerTrain, layer_train>::call);

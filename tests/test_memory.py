@@ -1,0 +1,96 @@
+"""Inference keeps no tape and no projected input: other ops run, no memory is taken for them."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cases import CELLS, Case, over
+from compare import leaf
+from fused_rnn import functional
+from test_reference import each_op
+
+
+class Recorder(TorchDispatchMode):
+    """The names of the fused_rnn ops that reach a device's kernels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function.namespace == "fused_rnn":
+            self.names.append(function._opname)
+        return function(*args, **(kwargs or {}))
+
+
+@each_op
+@pytest.mark.parametrize("cell", CELLS)
+def test_which_op_runs(cell: str, op: str) -> None:
+    arguments, function = getattr(Case(cell), op)(), getattr(functional, op)
+    tracked = {**arguments, "h_0": leaf(arguments["h_0"])}
+    for given, no_grad, expected in (
+        (arguments, False, op),
+        (tracked, True, op),
+        (tracked, False, f"{op}_train"),
+    ):
+        with torch.set_grad_enabled(not no_grad), Recorder() as recorder:
+            function(**given)
+        assert recorder.names == [expected]
+
+
+def allocated(function: Any, arguments: dict[str, Any]) -> tuple[int, int]:
+    """Bytes that torch's allocator gave out in a call, and bytes of the results."""
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        results = function(**arguments)
+    events = profile.profiler.kineto_results.events()
+    given = sum(max(0, e.nbytes()) for e in events if e.name() == "[memory]")
+    return given, sum(t.numel() * t.element_size() for t in results if isinstance(t, Tensor))
+
+
+@each_op
+@over([Case(cell, hidden_size=16, steps=64, batch=4) for cell in CELLS])
+def test_inference_allocates_its_results(case: Case, op: str) -> None:
+    """Sizes that are multiples of 64 bytes, which the allocator need not round."""
+    arguments, function = getattr(case, op)(torch.float32), getattr(functional, op)
+    function(**arguments)
+    with torch.no_grad():
+        given, results = allocated(function, arguments)
+    assert given == results
+    arguments["h_0"].requires_grad_()
+    trained, _ = allocated(function, arguments)
+    kept = {"lstm": 1 + 4, "gru": 4}.get(case.cell, 0) * case.hidden_size  # c and tape of a row
+    assert trained == results + kept * case.steps * case.batch * 4
+
+
+PEAK = """
+import resource, torch
+from fused_rnn import functional
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def run(steps):
+    x, h = torch.ones(steps, 64, 4), torch.zeros(64, 64)
+    w_ih, w_hh = torch.ones(256, 4), torch.zeros(256, 64)
+    functional.layer("lstm", x, h, h, weight_ih=w_ih, weight_hh=w_hh)
+torch.set_num_threads(2)
+run(100)
+before = peak()
+run(1000)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads ru_maxrss in KiB, as Linux has it")
+def test_peak_of_inference() -> None:
+    """All the process takes, scratch of the kernel too: 16 MB of output, where xg alone is 64."""
+    command = [sys.executable, "-c", PEAK]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(found.stdout) < 32
