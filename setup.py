@@ -53,7 +53,15 @@ def uses_gcc() -> bool:
 
 def compile_flags() -> list[str]:
     """Flags for every source; instruction sets are chosen inside the sources, one file for each."""
-    flags = ["-O3", "-g0", "-fvisibility=hidden", "-ffp-contract=fast", "-Wall", "-Wextra"]
+    flags = [
+        "-std=c++20",
+        "-O3",
+        "-g0",
+        "-fvisibility=hidden",
+        "-ffp-contract=fast",
+        "-Wall",
+        "-Wextra",
+    ]
     flags += ["-fno-wrapv"]  # undoes Python's own flag, which hides overflow and slows loops
     flags += [f"-isystem{folder}" for folder in include_paths()]  # no warnings from torch's headers
     if uses_gcc():

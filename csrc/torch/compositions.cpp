@@ -25,11 +25,18 @@ LinearBackward::Outputs aten_linear_backward(const LinearBackwardInputs& in) {
   const auto [want_input, want_weight, want_bias] = in.output_mask;
   check_device("input", in.input, in.grad_output);
   check_device("weight", in.weight, in.grad_output);
+  if (defined(in.input) && defined(in.weight)) {
+    TORCH_CHECK(
+        in.weight->dim() == 2 && in.input->dim() > 0 &&
+            in.input->sym_size(-1).sym_eq(in.weight->sym_size(1)).expect_true(__FILE__, __LINE__),
+        "weight: expected shape [out, in] for input of shape ", in.input->sym_sizes(), ", but got ",
+        in.weight->sym_sizes());
+  }
   TORCH_CHECK(!want_input || defined(in.weight),
               "weight: expected a tensor, since d_input is wanted, but got None");
   TORCH_CHECK(!want_weight || defined(in.input),
               "input: expected a tensor, since d_weight is wanted, but got None");
-  const auto rows = [](const Tensor& t) { return t.reshape_symint({-1, t.sym_size(-1)}); };
+  const auto rows = [](const Tensor& t) { return t.dim() > 1 ? t.flatten(0, -2) : t.unsqueeze(0); };
   const Tensor grad = rows(in.grad_output);
   return {want_input ? in.grad_output.matmul(*in.weight) : Tensor(),
           want_weight ? grad.t().mm(rows(*in.input)) : Tensor(),

@@ -43,6 +43,7 @@ bool backward_is_ours(const LinearBackwardInputs& in) {
       !(fits(in.input, dtype) && leading(*in.input) == leading(grad) && in.input->size(-1) > 0)) {
     return false;
   }
+  if (want_input && want_weight && in.input->size(-1) != in.weight->size(1)) return false;
   return grad.size(-1) > 0 && grad.numel() >= kManyRows * grad.size(-1);
 }
 
