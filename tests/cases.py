@@ -211,6 +211,9 @@ BLOCK_CASES = [case for cell in CELLS for case in _block_cases(cell)] + [
 STEPPING_CASES = [case for case in CASES if case.steps > 0]
 
 
+each_cell = pytest.mark.parametrize("cell", CELLS)
+
+
 def over(cases: list[Case]) -> pytest.MarkDecorator:
     """Run a test over cases, each under its readable name."""
     return pytest.mark.parametrize("case", cases, ids=str)

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 import fused_rnn
-from cases import CELLS, DTYPES, random
+from cases import DTYPES, each_cell, random
 from compare import Results, assert_as_accurate, assert_same, run_module
 
-each_cell = pytest.mark.parametrize("cell", CELLS)
 each_size = pytest.mark.parametrize(
     ("hidden_size", "batch"), [(1, 1), (7, 5), (16, 2), (33, 17), (40, 0), (7, None)], ids=str
 )

@@ -10,10 +10,9 @@ from torch._subclasses import FakeTensorMode
 from torch.export import Dim
 
 import fused_rnn
-from cases import CELLS, Case, over
+from cases import CELLS, Case, each_cell, over
 from compare import assert_as_accurate, leaf, run_module, tensors_in
 
-each_cell = pytest.mark.parametrize("cell", CELLS)
 OPS = torch.ops.fused_rnn
 
 
@@ -132,6 +131,30 @@ def test_compiled_functional_call(cell: str) -> None:
     torch.testing.assert_close(
         torch.autograd.grad(compiled(weights), list(weights.values())), expected
     )
+
+
+@each_cell
+def test_compiled_gradient_of_functional_call(cell: str) -> None:
+    """The transform inside the compiled function, whose weights stand in for the parameters."""
+    case = Case(cell)
+    module, x = case.module(fused_rnn), case.input()
+    weights = {name: p.detach() for name, p in module.named_parameters()}
+
+    def loss(weights: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(module, weights, (x,))[0].square().sum()
+
+    compiled = torch.compile(torch.func.grad(loss), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(weights), torch.func.grad(loss)(weights))
+
+
+@each_cell
+def test_compiled_packed_sequence(cell: str) -> None:
+    """One graph, where the tracer may read the batch from `batch_sizes`."""
+    case = Case(cell, steps=5, batch=3, lengths=(5, 3, 1))
+    module, x = case.module(fused_rnn), case.input()
+    with torch._dynamo.config.patch(capture_scalar_outputs=True):
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x)[0].data, module(x)[0].data)
 
 
 @pytest.mark.parametrize("strict", [False, True])

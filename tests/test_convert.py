@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 import fused_rnn
-from cases import CELLS, Case
+from cases import Case, each_cell
 from compare import assert_same, run_module
 
 NAMES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 each_name = pytest.mark.parametrize("name", NAMES)
-each_cell = pytest.mark.parametrize("cell", CELLS)
 
 
 class Tagger(nn.Module):

@@ -10,9 +10,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fused_rnn
-from cases import CELLS, Case
-
-each_cell = pytest.mark.parametrize("cell", CELLS)
+from cases import Case, each_cell
 
 BAD_CONSTRUCTIONS: dict[str, dict[str, Any]] = {
     "input_size float": {"input_size": 3.0},

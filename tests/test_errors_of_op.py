@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from cases import CELLS, Case, over
+from cases import Case, each_cell, over
 from fused_rnn import functional
 from test_reference import each_op
 
 OPS = torch.ops.fused_rnn
-each_cell = pytest.mark.parametrize("cell", CELLS)
 OPTIONAL = ("c_0", "bias_hh", "weight_hr", "batch_sizes")
 NAMES = {
     "recurrence": ("xg", "h_0", "weight_hh", *OPTIONAL),

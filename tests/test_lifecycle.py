@@ -9,10 +9,8 @@ import torch
 from torch import nn
 
 import fused_rnn
-from cases import CELLS, Case
+from cases import Case, each_cell
 from compare import assert_same, run_module
-
-each_cell = pytest.mark.parametrize("cell", CELLS)
 
 
 @each_cell
@@ -95,3 +93,25 @@ def test_interface_of_rnn_base(name: str) -> None:
     torch.manual_seed(5)
     theirs.reset_parameters()
     torch.testing.assert_close(module.state_dict(), theirs.state_dict(), rtol=0, atol=0)
+
+
+@each_cell
+def test_editing_the_output_in_place_is_refused(cell: str) -> None:
+    """Backward needs the output; autograd's version counter sees the edit, as for nn.LSTM."""
+    case = Case(cell)
+    output, _ = case.module(fused_rnn)(case.input().requires_grad_())
+    output.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+@each_cell
+def test_inputs_are_kept_only_where_needed(cell: str) -> None:
+    """With frozen input weights backward needs no input, which may then be overwritten."""
+    case = Case(cell, steps=20)
+    module, x = case.module(fused_rnn), case.input()
+    module.requires_grad_(False).bias_hh_l0.requires_grad_(True)
+    output = module(x)[0]
+    x.zero_()
+    output.sum().backward()
+    assert module.bias_hh_l0.grad is not None

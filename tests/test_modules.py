@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import fused_rnn
-from cases import CASES, CELLS, STEPPING_CASES, Case, over
+from cases import CASES, Case, each_cell, over
 from compare import assert_same, leaf, run_module, tensors_in
 
 LAYERS = ("RNN", "LSTM", "GRU")
-each_cell = pytest.mark.parametrize("cell", CELLS)
 each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
@@ -195,11 +194,3 @@ def test_packed_result_keeps_its_indices(cell: str) -> None:
     assert torch.equal(output.batch_sizes, x.batch_sizes)
     assert torch.equal(output.sorted_indices, x.sorted_indices)
     assert torch.equal(output.unsorted_indices, x.unsorted_indices)
-
-
-@over(STEPPING_CASES)
-def test_no_tape_in_inference(case: Case) -> None:
-    with torch.inference_mode():
-        output, _ = case.module(fused_rnn)(case.input())
-    assert all(t.grad_fn is None for _, t in tensors_in((output,)))
-    assert isinstance(output, Tensor | PackedSequence)

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 import fused_rnn
-from cases import CELLS, Case
+from cases import Case, each_cell
 from compare import Results, assert_same, run_module, tensors_in
-
-each_cell = pytest.mark.parametrize("cell", CELLS)
 
 
 def case_of(cell: str) -> Case:
