@@ -28,5 +28,6 @@ scripts=$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 (($#)) || set -- tests/test_errors.py tests/test_errors_of_op.py tests/test_linear.py \
   tests/test_isa.py -k "not opcheck and not lower_precision and not environment"
 export FUSED_RNN_TEST_THREADS=${FUSED_RNN_TEST_THREADS:-2}
+export OMP_WAIT_POLICY=passive  # threads that spin would take the cores from those that work
 LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
   PYTHONPATH=$folder/lib "$python" "$scripts/pytest" -p no:cacheprovider --capture=sys "$@"
