@@ -94,3 +94,22 @@ def test_peak_of_inference() -> None:
     command = [sys.executable, "-c", PEAK]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     assert int(found.stdout) < 32
+
+
+WIDE_INPUT = """
+import resource, torch, fused_rnn
+torch.set_num_threads(2)
+layer = fused_rnn.RNN(100_000, 4, bias=False)
+layer(torch.zeros(64, 2, 100_000)).__getitem__(0).sum().backward()  # starts the threads
+x = torch.zeros(64, 2, 100_000, requires_grad=True)  # 51 MB
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 600 * 1024**2
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+layer(x)[0].sum().backward()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the size of the process from /proc")
+def test_scratch_does_not_grow_with_a_wide_input() -> None:
+    """Blocks of rows are bounded in bytes, not in rows: 600 MB are ample where rows take 0.4 MB."""
+    subprocess.run([sys.executable, "-c", WIDE_INPUT], check=True)

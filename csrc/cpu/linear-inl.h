@@ -41,7 +41,7 @@ class LinearBackwardPass {
       : a_(args),
         all_{0, args.rows, 0},
         weight_(args.out, args.d_input ? args.in : 0),
-        outer_(&all_, 1, args.out, args.in) {}
+        outer_(&all_, 1, args.out, args.d_weight ? args.in : 0) {}
 
   void allocate(int count) {
     if (a_.d_weight || a_.d_bias) outer_.allocate(count);

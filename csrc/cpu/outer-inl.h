@@ -13,11 +13,17 @@ struct OuterRow {
 template <class T>
 class OuterProduct {
   static constexpr int W = kLanes<T>, V = PackedMatrix<T>::V;
-  static constexpr int64_t kBlock = 256;  // rows packed at once
+  // Rows packed at once: fewer where a row is so wide that they would take more than 8 MB.
+  static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
 
  public:
   OuterProduct(const Step* steps, int64_t num_steps, int64_t m, int64_t n)
-      : steps_(steps), num_steps_(num_steps), m_(m), n_(n), panels_(ceil_div(n, V * W)) {}
+      : steps_(steps),
+        num_steps_(num_steps),
+        m_(m),
+        n_(n),
+        panels_(ceil_div(n, V * W)),
+        block_(min(kBlock, max(kFewest, kBytes / (max(panels_, 1) * V * kVectorBytes)))) {}
 
   // Memory for a team of `count`; each thread packs for itself.
   void allocate(int count) { packed_.allocate(count * packed_size()); }
@@ -37,8 +43,10 @@ class OuterProduct {
       for (int64_t i = 0; i < steps_[s].size; ++i) {
         const OuterRow<T> pair = row(s, i);
         a[filled] = pair.a, b[filled] = pair.b;
-        if (++filled == kBlock)
-          add(a, b, filled, first, last, out, sums, begun, packed), filled = 0, begun = true;
+        if (++filled < block_) continue;
+        add(a, b, filled, first, last, out, sums, begun, packed);
+        filled = 0;
+        begun = true;
       }
     }
     if (filled || !begun) add(a, b, filled, first, last, out, sums, begun, packed);
@@ -47,7 +55,7 @@ class OuterProduct {
  private:
   void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out,
            T* sums, bool begun, T* packed) {
-    T *packed_a = packed, *packed_b = packed + kBlock * W;
+    T *packed_a = packed, *packed_b = packed + block_ * W;
     for (int64_t p = 0; out && p < panels_; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         pack_columns<v>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_,
@@ -72,7 +80,7 @@ class OuterProduct {
     }
   }
 
-  int64_t packed_size() const { return kBlock * W * (1 + panels_ * V); }
+  int64_t packed_size() const { return block_ * W * (1 + panels_ * V); }
 
   int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
 
@@ -101,7 +109,7 @@ class OuterProduct {
   }
 
   const Step* steps_;
-  const int64_t num_steps_, m_, n_, panels_;
+  const int64_t num_steps_, m_, n_, panels_, block_;
   Buffer<T> packed_;  // [threads]([rows][W] of a, [panels][rows][V][W] of b)
 };
 
