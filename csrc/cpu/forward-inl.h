@@ -70,8 +70,8 @@ class ForwardPass {
   void run(int thread, int count) {
     const int64_t first = p_.batch * thread / count, last = p_.batch * (thread + 1) / count;
     const int64_t H = p_.hidden, out = p_.out, size = last - first;
-    if (p_.c_0) copy(p_.c_0 + first * H, size * H, f_.c_n + first * H);
-    if (p_.num_steps == 0) copy(p_.h_0 + first * out, size * out, f_.h_n + first * out);
+    if (p_.c_0 && size > 0) copy(p_.c_0 + first * H, size * H, f_.c_n + first * H);
+    if (p_.num_steps == 0 && size > 0) copy(p_.h_0 + first * out, size * out, f_.h_n + first * out);
     Block block{block_ + thread * block_size(), 0, 0, 0};
     for (int64_t s = 0; s < p_.num_steps; ++s) {
       const Step& step = p_.steps[s];

@@ -1,5 +1,6 @@
 // CPU kernels of the recurrence and of the layer, and the choice of the instruction set.
 #include <ATen/Version.h>
+#include <ATen/ops/linear.h>
 #include <torch/library.h>
 
 #include "torch/check.h"
@@ -144,17 +145,18 @@ RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
 }
 
 // The projection goes into the loop where our product is the faster one.
-Layer::Outputs layer(const LayerInputs& in) {
+LayerTrain::Outputs forward(const LayerInputs& in, bool train) {
   const Sizes sizes = check(in);
-  if (!is_ours(in.input, in.weight_ih, in.bias_ih)) return layer_of_two(in);
-  return without_tape(forward(sizes, in.input, in, /*train=*/false));
+  if (is_ours(in.input, in.weight_ih, in.bias_ih)) return forward(sizes, in.input, in, train);
+  const Tensor xg = at::linear(in.input, in.weight_ih, in.bias_ih);
+  const ForwardInputs projected{xg,           in.h_0,         in.c_0,  in.weight_hh, in.bias_hh,
+                                in.weight_hr, in.batch_sizes, in.cell, in.reverse};
+  return forward(sizes, xg, projected, train);
 }
 
-LayerTrain::Outputs layer_train(const LayerInputs& in) {
-  const Sizes sizes = check(in);
-  if (!is_ours(in.input, in.weight_ih, in.bias_ih)) return two_ops<LayerTrain, RecurrenceTrain>(in);
-  return forward(sizes, in.input, in, /*train=*/true);
-}
+Layer::Outputs layer(const LayerInputs& in) { return without_tape(forward(in, /*train=*/false)); }
+
+LayerTrain::Outputs layer_train(const LayerInputs& in) { return forward(in, /*train=*/true); }
 
 template <class T>
 RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) {
