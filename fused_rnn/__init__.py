@@ -1,25 +1,14 @@
 """RNN, LSTM and GRU for PyTorch with the recurrence as one fused op.
 
-In a checkout this folder hides the installed package, the only one with the compiled library; so
-where it has none itself, the installed folder is searched after it.
+`RNN`, `LSTM`, `GRU` and `RNNCell`, `LSTMCell`, `GRUCell` take torch.nn's arguments and hold its
+parameters; `convert` and `revert` swap those of a model; `functional` has them as functions, and
+`reference` in plain PyTorch.
 """
 
-import sys
-from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
-from pathlib import Path
+from . import _checkout
 
-
-def _installed_folders() -> list[str]:
-    """The folders of this package that `sys.path` offers besides this one."""
-    here = Path(__file__).resolve().parent
-    if any(here.joinpath("_C" + suffix).exists() for suffix in EXTENSION_SUFFIXES):
-        return []
-    elsewhere = [entry for entry in sys.path if Path(entry).resolve() != here.parent]
-    spec = PathFinder.find_spec(__name__, elsewhere)
-    return [] if spec is None else list(spec.submodule_search_locations or [])
-
-
-__path__ += _installed_folders()
+__path__ += _checkout.installed_folders()
+__version__ = "0.1.0"
 
 from . import functional as functional  # noqa: E402
 from . import reference as reference  # noqa: E402

@@ -57,7 +57,7 @@ def comparison(ours: Trainer, theirs: Trainer) -> str:
             f"Losses      of {len(ours.losses)} epochs, {ours.name} against {theirs.name}: largest "
             f"relative difference {largest_difference(ours.losses, theirs.losses):.1e}",
             f"Time        {own:.3f} s against {other:.3f} s an epoch (medians): "
-            f"{other / own:.2f} times as fast",
+            f"ratio {other / own:.2f}, above 1 where {ours.name} is faster",
         ]
     )
 
