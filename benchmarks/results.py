@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from fused_rnn import _C
+from fused_rnn.environment import cpu_model
 
 from .grid import CELLS, KINDS, Point
 
@@ -109,16 +110,6 @@ def means(report: Report, peer: str = TORCH) -> dict[tuple[str, str], tuple[floa
             if ratios:
                 table[kind, cell] = geometric_mean(ratios), min(ratios), len(ratios)
     return table
-
-
-def cpu_model() -> str:
-    """The CPU's name in /proc/cpuinfo; where there is none, what the platform says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def environment(peers: Iterable[str], seconds: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def report() -> str:
         "torch": f"{torch.__version__}, compiled for {build['torch']}",
         "numpy": _version("numpy"),
         "Python": f"{platform.python_version()}, {platform.platform()}",
-        "CPU": f"{_cpu_model()}, {_cores()} cores for this process",
+        "CPU": f"{cpu_model()}, {_cores()} cores for this process",
         "CPU kernels": f"{', '.join(build['isas'])}, by {build['compiler']}, "
         f"{'with' if build['openmp'] else 'without'} OpenMP",
         "CUDA kernels": cuda,
@@ -39,7 +39,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """The processor's name, from the kernel where it tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

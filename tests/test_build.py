@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,13 +54,6 @@ x86_linux = pytest.mark.skipif(
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads ELF files and /proc")
 
 
-@pytest.fixture
-def restore_isa() -> Iterator[None]:
-    before = _C.cpu_isa()
-    yield
-    _C.set_cpu_isa(before)
-
-
 def test_built_for_this_torch() -> None:
     minor = torch.__version__.split(".")[:2]
     assert _C.build_info()["torch"].split(".")[:2] == minor
@@ -84,24 +76,15 @@ def test_isa_in_use_is_one_of_the_available() -> None:
     assert set(available) <= set(_C.build_info()["isas"])
 
 
-def test_set_cpu_isa(restore_isa: None) -> None:
+def test_set_cpu_isa() -> None:
     for isa in _C.available_cpu_isas():
         _C.set_cpu_isa(isa)
         assert _C.cpu_isa() == isa
 
 
-def test_set_cpu_isa_names_what_it_expected(restore_isa: None) -> None:
+def test_set_cpu_isa_names_what_it_expected() -> None:
     with pytest.raises(ValueError, match="expected one of generic.* but got 'mmx'"):
         _C.set_cpu_isa("mmx")
-
-
-@x86_linux
-@pytest.mark.parametrize(("capability", "isa"), [("default", "generic"), ("avx2", "avx2")])
-def test_obeys_aten_cpu_capability(capability: str, isa: str, tmp_path: Path) -> None:
-    if isa not in _C.available_cpu_isas():
-        pytest.skip(f"this CPU or build has no {isa}")
-    code = "import fused_rnn; print(fused_rnn._C.cpu_isa())"
-    assert run_python(code, tmp_path, ATEN_CPU_CAPABILITY=capability).split() == [isa]
 
 
 @linux
