@@ -131,8 +131,9 @@ class BackwardPass {
         }
       }
     }
-    for (int64_t b = first; b < end; ++b)
+    for (int64_t b = first; b < end; ++b) {
       __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
+    }
     for (int64_t p = 0; p < projection_.panels(); ++p) {
       projection_.multiply_panel(p, end - first, d_out_ + (row + first) * p_.out, {nullptr, 0},
                                  {sums_ + first * kPanel, kPanel});
@@ -160,10 +161,12 @@ class BackwardPass {
     Vec<T> tape[Cell::kTape + 1], dx[G], dr[G];
     grad.h = load(sum);
     if (grad_output) grad.h += load(grad_output + unit, lanes);
-    for (int k = 0; k < Cell::kTape; ++k)
+    for (int k = 0; k < Cell::kTape; ++k) {
       tape[k] = load(a_.tape + (row * Cell::kTape + k) * H + unit, lanes);
-    if constexpr (Cell::kReadsBefore)
+    }
+    if constexpr (Cell::kReadsBefore) {
       state_before.h = load(before(a_.output, p_.h_0, H, s, b) + unit, lanes);
+    }
     if constexpr (Cell::kReadsAfter) after.h = load(a_.output + row * H + unit, lanes);
     if constexpr (Cell::kHasC) {
       state_before.c = load(before(a_.cells, p_.c_0, H, s, b) + unit, lanes);

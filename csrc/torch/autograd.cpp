@@ -177,10 +177,12 @@ LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in)
 // The op without a tape; where a gradient is wanted, its twin that keeps one.
 template <class Op, class Train>
 typename Op::Outputs with_tape_if_needed(c10::DispatchKeySet keys, const typename Op::Inputs& in) {
+  if (requires_grad(in)) {
+    auto [output, h_n, c_n, cells, tape] = call<Train>(in);
+    return {output, h_n, c_n};
+  }
   refuse_tangents(in);
-  if (!requires_grad(in)) return run_below<Op>(keys, in);
-  auto [output, h_n, c_n, cells, tape] = call<Train>(in);
-  return {output, h_n, c_n};
+  return run_below<Op>(keys, in);
 }
 
 RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
