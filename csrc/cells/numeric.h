@@ -6,7 +6,12 @@
 #include <cstdint>
 #include <type_traits>
 
-#define FR_FN inline __attribute__((always_inline))
+#define FR_HOST_FN inline __attribute__((always_inline))
+#if defined(__CUDACC__)
+#define FR_FN __host__ __device__ __forceinline__
+#else
+#define FR_FN FR_HOST_FN
+#endif
 
 namespace fused_rnn {
 

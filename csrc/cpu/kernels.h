@@ -1,23 +1,12 @@
 // The border between the CPU kernels and the rest: plain structs of pointers, and one table of
-// functions an instruction set (ISA). Kernels know neither tensors nor threads' libraries, and a
-// list of steps takes direction and raggedness away from them.
+// functions an instruction set (ISA). Kernels know neither tensors nor threads' libraries.
 #pragma once
 #include <cstdint>
 #include <vector>
 
+#include "steps.h"
+
 namespace fused_rnn::cpu {
-
-// A step of the recurrence, in the order of computation: rows [row, row + size) of every array with
-// a row per (step, sequence). Of these the first `kept` go on from the step before; the others
-// start here, from the initial state of the same index.
-struct Step {
-  int64_t row, size, kept;
-};
-
-// The steps of `steps` x `batch` rows, or of sequences packed as in
-// torch.nn.utils.rnn.PackedSequence.
-std::vector<Step> dense_steps(int64_t steps, int64_t batch, bool reverse);
-std::vector<Step> packed_steps(const int64_t* batch_sizes, int64_t steps, bool reverse);
 
 // What forward and backward share. out = proj_size or, without projection, hidden.
 template <class T>

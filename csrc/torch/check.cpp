@@ -145,6 +145,26 @@ void check_state_and_weights(const Like& like, const Sizes& sizes, const SymInt&
   like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
 }
 
+void check_batch_sizes(const Tensor& batch_sizes, int64_t batch, int64_t rows) {
+  const int64_t steps = batch_sizes.size(0);
+  const int64_t* size = batch_sizes.const_data_ptr<int64_t>();
+  TORCH_CHECK(steps == 0 || size[0] == batch,
+              "batch_sizes: expected batch_sizes[0] to be the batch of h_0, ", batch, ", but got ",
+              steps ? size[0] : 0);
+  int64_t sum = 0;
+  for (int64_t t = 0; t < steps; ++t) {
+    TORCH_CHECK(size[t] > 0 && (t == 0 || size[t] <= size[t - 1]),
+                "batch_sizes: expected positive sizes that do not increase, but batch_sizes[", t,
+                "] is ", size[t], t ? " after " + std::to_string(size[t - 1]) : std::string());
+    TORCH_CHECK(size[t] <= rows - sum, "batch_sizes: expected a sum of ", rows,
+                ", the rows of data, but it is larger: ", sum, " before step ", t, ", which has ",
+                size[t]);
+    sum += size[t];
+  }
+  TORCH_CHECK(sum == rows, "batch_sizes: expected a sum of ", rows, ", the rows of data, but got ",
+              sum);
+}
+
 }  // namespace
 
 std::vector<SymInt> Sizes::with(const SymInt& width) const {
@@ -212,24 +232,14 @@ Sizes check(const BackwardInputs& in) {
   return sizes;
 }
 
-void check_batch_sizes(const Tensor& batch_sizes, int64_t batch, int64_t rows) {
-  const int64_t steps = batch_sizes.size(0);
-  const int64_t* size = batch_sizes.const_data_ptr<int64_t>();
-  TORCH_CHECK(steps == 0 || size[0] == batch,
-              "batch_sizes: expected batch_sizes[0] to be the batch of h_0, ", batch, ", but got ",
-              steps ? size[0] : 0);
-  int64_t sum = 0;
-  for (int64_t t = 0; t < steps; ++t) {
-    TORCH_CHECK(size[t] > 0 && (t == 0 || size[t] <= size[t - 1]),
-                "batch_sizes: expected positive sizes that do not increase, but batch_sizes[", t,
-                "] is ", size[t], t ? " after " + std::to_string(size[t - 1]) : std::string());
-    TORCH_CHECK(size[t] <= rows - sum, "batch_sizes: expected a sum of ", rows,
-                ", the rows of data, but it is larger: ", sum, " before step ", t, ", which has ",
-                size[t]);
-    sum += size[t];
+std::vector<Step> checked_steps(const Sizes& sizes, const MaybeTensor& batch_sizes, bool reverse) {
+  const int64_t batch = sizes.batch.expect_int();
+  if (!sizes.packed) {
+    return dense_steps(batch ? sizes.leading[0].expect_int() : 0, batch, reverse);
   }
-  TORCH_CHECK(sum == rows, "batch_sizes: expected a sum of ", rows, ", the rows of data, but got ",
-              sum);
+  const Tensor counts = batch_sizes->contiguous();
+  check_batch_sizes(counts, batch, sizes.rows.expect_int());
+  return packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), reverse);
 }
 
 at::ScalarType compute_dtype(at::ScalarType dtype) {

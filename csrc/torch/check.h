@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cells/table.h"
+#include "steps.h"
 #include "torch/ops.h"
 
 namespace fused_rnn {
@@ -23,9 +24,9 @@ Sizes check(const ForwardInputs& inputs);
 Sizes check(const LayerInputs& inputs);
 Sizes check(const BackwardInputs& inputs);
 
-// What can be checked only where the data are: positive, not increasing, batch rows first, `rows`
-// in all.
-void check_batch_sizes(const Tensor& batch_sizes, int64_t batch, int64_t rows);
+// The steps in the order of computation. What can be checked only where the data are is checked
+// here: batch_sizes are positive, not increasing, batch rows first, as many in all as there are.
+std::vector<Step> checked_steps(const Sizes& sizes, const MaybeTensor& batch_sizes, bool reverse);
 
 // The dtype that is computed in, and that cells and tape have.
 at::ScalarType compute_dtype(at::ScalarType dtype);

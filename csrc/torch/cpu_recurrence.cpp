@@ -3,8 +3,8 @@
 #include <ATen/ops/linear.h>
 #include <torch/library.h>
 
-#include "torch/check.h"
 #include "torch/cpu.h"
+#include "torch/outputs.h"
 
 namespace fused_rnn {
 namespace {
@@ -27,7 +27,7 @@ struct Shared {
   Sizes sizes;
   at::ScalarType dtype;  // computed in
   Tensor h_0, c_0, weight_hh, weight_hr;
-  std::vector<cpu::Step> steps;
+  std::vector<Step> steps;
 
   template <class Inputs>
   Shared(const Sizes& s, const Tensor& like, const Inputs& in)
@@ -36,16 +36,8 @@ struct Shared {
         h_0(dense(in.h_0, dtype)),
         c_0(dense(in.c_0, dtype)),
         weight_hh(dense(in.weight_hh, dtype)),
-        weight_hr(dense(in.weight_hr, dtype)) {
-    const int64_t batch = number(s.batch), rows = number(s.rows);
-    if (s.packed) {
-      const Tensor counts = in.batch_sizes->contiguous();
-      check_batch_sizes(counts, batch, rows);
-      steps = cpu::packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), in.reverse);
-    } else {
-      steps = cpu::dense_steps(batch ? number(s.leading[0]) : 0, batch, in.reverse);
-    }
-  }
+        weight_hr(dense(in.weight_hr, dtype)),
+        steps(checked_steps(s, in.batch_sizes, in.reverse)) {}
 
   static int64_t number(const c10::SymInt& size) { return size.expect_int(); }
 
@@ -130,10 +122,6 @@ RecurrenceTrain::Outputs forward(const Sizes& sizes, const Tensor& like, const I
   const Shared shared(sizes, like, in);
   return shared.dtype == at::kDouble ? run<double>(in, shared, train)
                                      : run<float>(in, shared, train);
-}
-
-Recurrence::Outputs without_tape(const RecurrenceTrain::Outputs& outputs) {
-  return {std::get<0>(outputs), std::get<1>(outputs), std::get<2>(outputs)};
 }
 
 Recurrence::Outputs recurrence(const ForwardInputs& in) {
