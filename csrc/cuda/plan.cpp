@@ -1,0 +1,74 @@
+#include "cuda/plan.h"
+
+#include <algorithm>
+
+namespace fused_rnn::cuda {
+namespace {
+
+constexpr int kWarp = 32, kStepThreads = 256;
+
+// What one step costs, in cycles, as docs/gpu.md derives it; a model, never measured.
+constexpr double kStepPathCycles = 7500;   // two launches, one after the other
+constexpr double kPersistentCycles = 600;  // the cell's own latency and a barrier
+
+int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+int64_t round_up(int64_t n, int64_t to) { return divide_up(n, to) * to; }
+
+// The product of a step: `outputs` numbers a unit, each a dot product over `depth` numbers.
+struct Product {
+  int outputs;
+  int64_t depth;
+};
+
+// The lanes of a warp read `slices` rows of the weights at once, 32 / slices neighbouring elements
+// of each. Rows that start 128 / slices bytes further on, modulo the 128 bytes of all banks, never
+// meet in a bank.
+int64_t pitch_for(int64_t width, int slices, int element_size) {
+  const int64_t banks = 128, start = std::max<int64_t>(element_size, banks / slices) % banks;
+  const int64_t bytes = width * element_size;
+  return (bytes + (start - bytes % banks + banks) % banks) / element_size;
+}
+
+std::optional<PersistentPlan> plan(const Shape& shape, const Product& product,
+                                   const DeviceLimits& device) {
+  const int64_t hidden = shape.hidden;
+  if (hidden > kPersistentThreads || shape.batch == 0) return std::nullopt;
+  PersistentPlan plan{};
+  plan.slices = kWarp;
+  while (plan.slices * hidden > kPersistentThreads) plan.slices /= 2;
+  plan.rows = shape.batch > device.multiprocessors && plan.slices >= kRows ? kRows : 1;
+  plan.pitch = pitch_for(product.outputs * hidden, plan.slices, shape.element_size);
+  plan.threads = static_cast<int>(round_up(hidden * plan.slices, kWarp));
+  plan.blocks = divide_up(shape.batch, plan.rows);
+  plan.shared_bytes = round_up(product.depth * plan.pitch * shape.element_size, 16) +
+                      2 * product.depth * plan.rows * shape.compute_size;
+  const double reads = static_cast<double>(plan.threads / kWarp) *
+                       divide_up(product.depth, plan.slices) * (product.outputs + 1);
+  const double cycles =
+      divide_up(plan.blocks, device.multiprocessors) * (kPersistentCycles + reads);
+  if (plan.shared_bytes > device.shared_bytes || cycles > kStepPathCycles) return std::nullopt;
+  return plan;
+}
+
+}  // namespace
+
+std::optional<PersistentPlan> plan_forward(const Shape& shape, const DeviceLimits& device) {
+  return plan(shape, {shape.gates, shape.hidden}, device);
+}
+
+std::optional<PersistentPlan> plan_backward(const Shape& shape, const DeviceLimits& device) {
+  return plan(shape, {1, shape.gates * shape.hidden}, device);
+}
+
+StepPlan plan_step(int64_t size, int64_t hidden, int width) {
+  const int64_t packs = divide_up(hidden, width);
+  StepPlan plan{};
+  plan.block_x = kStepThreads;
+  while (plan.block_x / 2 >= packs) plan.block_x /= 2;
+  plan.block_y = kStepThreads / plan.block_x;
+  plan.grid_x = divide_up(size, plan.block_y);
+  plan.grid_y = divide_up(packs, plan.block_x);
+  return plan;
+}
+
+}  // namespace fused_rnn::cuda

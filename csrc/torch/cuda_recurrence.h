@@ -1,0 +1,68 @@
+// The recurrence on a CUDA device, for tensors that have been checked: contiguous tensors of one
+// device and one dtype, given as PyTorch's and handed to the kernels of csrc/cuda as pointers.
+// Nothing here waits for the device, and all memory is from PyTorch's allocator.
+#pragma once
+#include <type_traits>
+
+#include "cuda/launch.h"
+#include "torch/outputs.h"
+
+namespace fused_rnn {
+
+// A sequence and the device it is on.
+struct Sequence {
+  const Sizes& sizes;
+  int64_t rows, batch, hidden, out, gates;  // gates * hidden
+  std::vector<Step> steps;
+  bool reverse;
+  c10::Device device;
+
+  template <class Inputs>
+  Sequence(const Sizes& s, const Tensor& like, const Inputs& in)
+      : sizes(s),
+        rows(s.rows.expect_int()),
+        batch(s.batch.expect_int()),
+        hidden(s.hidden.expect_int()),
+        out(s.out.expect_int()),
+        gates(s.cell.gates * hidden),
+        steps(checked_steps(s, in.batch_sizes, in.reverse)),
+        reverse(in.reverse),
+        device(like.device()) {}
+
+  // Row of the step before step i; of no meaning where there is none.
+  int64_t row_before(size_t i) const { return i ? steps[i - 1].row : 0; }
+};
+
+// Calls function(S{}) for the type S that the kernels have for a dtype.
+template <class F>
+auto visit_dtype(at::ScalarType dtype, const F& function) {
+  if (dtype == at::kDouble) return function(double{});
+  if (dtype == at::kHalf) return function(cuda::F16{});
+  if (dtype == at::kBFloat16) return function(cuda::Bf16{});
+  return function(float{});
+}
+
+// The data of a tensor from a row on; null for an undefined tensor.
+template <class S>
+S* data(const Tensor& tensor, int64_t row = 0) {
+  using Pointer = std::conditional_t<std::is_const_v<S>, const void*, void*>;
+  if (!tensor.defined()) return nullptr;
+  const int64_t offset = row ? row * tensor.size(-1) : 0;
+  return static_cast<S*>(Pointer(tensor.data_ptr())) + offset;
+}
+template <class S>
+cuda::Array<S, cuda::Compute<S>> array(const Tensor& tensor, int64_t row = 0) {
+  return {data<S>(tensor, row)};
+}
+
+inline Tensor contiguous(const MaybeTensor& tensor) {
+  return defined(tensor) ? tensor->contiguous() : Tensor();
+}
+
+// The kernels' names in errors are those of their files.
+inline void check_launch(const char* error, const char* kernel, const CellInfo& cell) {
+  TORCH_CHECK(!error, "fused_rnn: the CUDA kernel ", kernel, " of the cell '", cell.name,
+              "' was not started: ", error);
+}
+
+}  // namespace fused_rnn
