@@ -10,6 +10,7 @@
 
 #include "cells/table.h"
 #include "cpu/kernels.h"
+#include "cuda_choice.h"  // written by setup.py
 
 namespace fused_rnn {
 namespace {
@@ -36,6 +37,14 @@ bool has_openmp() {
 #endif
 }
 
+bool has_cuda() {
+#ifdef FUSED_RNN_CUDA
+  return true;
+#else
+  return false;
+#endif
+}
+
 std::vector<std::string> names(const std::vector<cpu::Isa>& isas) {
   std::vector<std::string> result;
   for (cpu::Isa isa : isas) result.emplace_back(cpu::name(isa));
@@ -48,8 +57,10 @@ py::dict build_info() {
   info["compiler"] = compiler();
   info["isas"] = names(cpu::compiled_isas());
   info["openmp"] = has_openmp();
-  info["cuda"] = false;
-  info["cuda_reason"] = "this release has no CUDA kernels";
+  info["cuda"] = has_cuda();
+  info["cuda_reason"] = cuda_choice::kReason;
+  info["cuda_architectures"] = cuda_choice::kArchitectures;
+  info["cuda_toolkit"] = cuda_choice::kToolkit;
   return info;
 }
 

@@ -6,7 +6,9 @@ class BuildInfo(TypedDict):
     isas: list[str]
     openmp: bool
     cuda: bool
-    cuda_reason: str
+    cuda_reason: str  # why the CUDA kernels were built, or were not
+    cuda_architectures: str  # as in TORCH_CUDA_ARCH_LIST: 9.0;12.0+PTX
+    cuda_toolkit: str  # version of the toolkit that compiled them: 13.0
 
 class CellInfo(TypedDict):
     gates: int  # pre-activations of a hidden unit

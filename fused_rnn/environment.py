@@ -13,7 +13,9 @@ from . import _C
 def report() -> str:
     """Versions, build, instruction set and threads, with how to change the last two."""
     build = _C.build_info()
-    cuda = "built" if build["cuda"] else f"not built: {build['cuda_reason']}"
+    architectures = ", ".join(build["cuda_architectures"].replace(" ", ";").split(";"))
+    built = f"built for {architectures} by nvcc {build['cuda_toolkit']}"
+    cuda_choice = "FUSED_RNN_CUDA=1 (for every GPU) or 0 (for none) before pip install changes it"
     isa_choice = "ATEN_CPU_CAPABILITY=default, avx2 or avx512 in the environment lowers it"
     thread_choice = "torch.set_num_threads(n), or OMP_NUM_THREADS=n in the environment"
     lines = {
@@ -24,7 +26,9 @@ def report() -> str:
         "CPU": f"{cpu_model()}, {_cores()} cores for this process",
         "CPU kernels": f"{', '.join(build['isas'])}, by {build['compiler']}, "
         f"{'with' if build['openmp'] else 'without'} OpenMP",
-        "CUDA kernels": cuda,
+        "CUDA kernels": f"{built if build['cuda'] else 'not built'}, "
+        f"because {build['cuda_reason']}; {cuda_choice}",
+        "GPU": _gpus(),
         "ISA in use": f"{_C.cpu_isa()}, of {', '.join(_C.available_cpu_isas())}; {isa_choice}",
         "threads": f"{torch.get_num_threads()}; {thread_choice}",
     }
@@ -50,6 +54,13 @@ def cpu_model() -> str:
         if key.strip() == "model name":
             return value.strip()
     return platform.processor() or platform.machine()
+
+
+def _gpus() -> str:
+    """The GPUs that torch sees, with their compute capabilities."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = [torch.cuda.get_device_properties(index) for index in range(count)]
+    return ", ".join(f"{gpu.name} ({gpu.major}.{gpu.minor})" for gpu in found) or "none visible"
 
 
 def _cores() -> int:

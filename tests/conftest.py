@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from backends import Backend
 from fused_rnn import _C
 
 # Warnings are errors, but for those that torch itself causes and that say nothing about us.
@@ -43,3 +44,11 @@ def _restore_global_state() -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     _C.set_cpu_isa(isa)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The backend of this run of a test, active; tests/backends.py has them."""
+    chosen: Backend = request.param
+    with chosen.active():
+        yield chosen

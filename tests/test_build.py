@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import fused_rnn  # noqa: F401  # loads fused_rnn._C
-from fused_rnn import _C, _built_for
+from fused_rnn import _C, _built_for, environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,12 +62,72 @@ def test_built_for_this_torch() -> None:
 
 def test_build_info_is_complete() -> None:
     info = _C.build_info()
-    assert set(info) == {"torch", "compiler", "isas", "openmp", "cuda", "cuda_reason"}
+    cuda = {"cuda", "cuda_reason", "cuda_architectures", "cuda_toolkit"}
+    assert set(info) == {"torch", "compiler", "isas", "openmp"} | cuda
     assert re.fullmatch(r"(gcc|clang) \d+\.\d+\.\d+", info["compiler"])
     assert info["isas"][0] == "generic"
     assert isinstance(info["openmp"], bool)
-    assert info["cuda"] is False
-    assert "CUDA" in info["cuda_reason"]
+    assert info["cuda_reason"]
+    if info["cuda"]:
+        assert re.match(r"\d+\.\d", info["cuda_architectures"])
+        assert info["cuda_toolkit"].split(".")[0] == torch.version.cuda.split(".")[0]
+    else:
+        assert info["cuda_architectures"] == info["cuda_toolkit"] == ""
+
+
+CUDA_BUILD = {
+    "cuda": True,
+    "cuda_reason": "a GPU was visible",
+    "cuda_architectures": "8.0;9.0 12.0+PTX",
+    "cuda_toolkit": "13.0",
+}
+CPU_BUILD = dict(CUDA_BUILD, cuda=False, cuda_reason="no GPU was visible", cuda_architectures="")
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (CUDA_BUILD, "built for 8.0, 9.0, 12.0+PTX by nvcc 13.0, because a GPU was visible; "),
+        (CPU_BUILD, "not built, because no GPU was visible; "),
+    ],
+)
+def test_report_says_what_was_built_and_why_and_how_to_change_it(
+    build: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = {**_C.build_info(), **build}
+    monkeypatch.setattr(_C, "build_info", lambda: info)
+    (line,) = re.findall(r"^CUDA kernels  (.*)$", environment.report(), re.M)
+    assert line.startswith(f"{said}FUSED_RNN_CUDA=1 (for every GPU) or 0 (for none)")
+
+
+def test_report_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert re.search(r"^GPU           none visible$", environment.report(), re.M)
+
+
+def test_import_does_not_initialise_cuda(tmp_path: Path) -> None:
+    code = "import torch, fused_rnn; print(torch.cuda.is_initialized())"
+    assert run_python(code, tmp_path) == "False\n"
+
+
+def test_setup_stops_in_one_sentence(tmp_path: Path) -> None:
+    """Whatever the torch: it is built without CUDA, or the folder holds no toolkit."""
+    pytest.importorskip("setuptools")
+    variables = {**os.environ, "FUSED_RNN_CUDA": "1", "CUDA_HOME": str(tmp_path)}
+    process = subprocess.run(
+        [sys.executable, "setup.py", "--version"],
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+    )
+    problem = f"CUDA_HOME={tmp_path} has no bin/nvcc"
+    if torch.version.cuda is None:
+        problem = "the installed torch is built without CUDA"
+    last = process.stderr.splitlines()[-1]
+    assert last == f"FUSED_RNN_CUDA=1 asks for CUDA kernels, but {problem}."
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
 
 
 def test_isa_in_use_is_one_of_the_available() -> None:
@@ -105,6 +165,9 @@ def test_links_no_openmp_of_its_own() -> None:
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run_binutils("readelf", "-d", _C.__file__))
     assert any(name.startswith("libtorch") for name in needed)
     assert not [name for name in needed if re.match(r"lib(gomp|iomp|omp)", name)]
+    # The driver's own library must not be needed: the import would fail where there is no GPU.
+    cuda = {name.split(".")[0] for name in needed if re.match(r"lib(cu|nv)", name)}
+    assert cuda == ({"libcudart"} if _C.build_info()["cuda"] else set())
 
 
 @x86_linux

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backends import CUDA, EMULATED, Backend, over_backends
 from cases import CASES, CELLS, Case, over
 from compare import leaf
 from fused_rnn import functional
@@ -43,6 +44,8 @@ SMALL_CASES = [
     if cell == "lstm" or proj_size == 0
 ]
 
+SHAPES = [case for case in CASES if case.steps and case.batch]
+
 
 @both_directions
 @each_op
@@ -53,7 +56,21 @@ def test_every_option(case: Case, op: str, reverse: bool) -> None:
 
 @both_directions
 @each_op
-@over([case for case in CASES if case.steps and case.batch])
+@over(SHAPES)
 def test_every_shape(case: Case, op: str, reverse: bool) -> None:
     """One random direction in place of every entry of the Jacobian."""
     check(op, getattr(case, op)(), reverse, fast_mode=True)
+
+
+@over_backends(*EMULATED, CUDA)
+@both_directions
+@over(SMALL_CASES)
+def test_every_option_on_cuda(case: Case, reverse: bool, backend: Backend) -> None:
+    check("recurrence", backend.place(case.recurrence()), reverse)
+
+
+@over_backends(*EMULATED, CUDA)
+@both_directions
+@over(SHAPES)
+def test_every_shape_on_cuda(case: Case, reverse: bool, backend: Backend) -> None:
+    check("recurrence", backend.place(case.recurrence()), reverse, fast_mode=True)

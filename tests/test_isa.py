@@ -6,11 +6,12 @@ import sys
 
 import pytest
 import torch
-from torch import Tensor
 
+from backends import CPU
 from cases import BLOCK_CASES, CASES, DTYPES, Case, over
-from compare import assert_as_accurate, assert_same
+from compare import assert_same
 from fused_rnn import _C, functional
+from test_precision import check_lower_precision
 from test_reference import REFERENCES, each_op, run
 
 each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
@@ -32,32 +33,16 @@ def test_float64(case: Case, op: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
 @over([case for case in CASES if case.hidden_size in (1, 16, 40) and case.num_layers == 1])
 def test_lower_precision(case: Case, dtype: torch.dtype, op: str, isa: str) -> None:
-    check_lower_precision(case, dtype, op, isa)
+    _C.set_cpu_isa(isa)
+    check_lower_precision(case, dtype, op, CPU)
 
 
 @each_isa
 @each_op
 @over([case for case in BLOCK_CASES if case.steps == 160])
 def test_blocks_in_float32(case: Case, op: str, isa: str) -> None:
-    check_lower_precision(case, torch.float32, op, isa)
-
-
-def check_lower_precision(case: Case, dtype: torch.dtype, op: str, isa: str) -> None:
     _C.set_cpu_isa(isa)
-    arguments = getattr(case, op)(dtype)
-    widened = {
-        name: value.double() if isinstance(value, Tensor) and name != "batch_sizes" else value
-        for name, value in arguments.items()
-    }
-    results = [
-        run(getattr(functional, op), arguments),
-        run(REFERENCES[op], arguments),
-        run(REFERENCES[op], widened),
-    ]
-    if case.cell == "rnn_relu":
-        # Its derivative jumps: where rounding moves a value across 0, a gradient is another one.
-        results = [{name: found[name] for name in ("output", "h_n")} for found in results]
-    assert_as_accurate(*results)
+    check_lower_precision(case, torch.float32, op, CPU)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from backends import CPU, CUDA, STEPS, Backend, each_backend, over_backends
 from cases import BLOCK_CASES, CASES, CELLS, Case, over
 from compare import Results, assert_same, gradients, leaf
 from fused_rnn import functional, reference
@@ -28,7 +29,8 @@ REFERENCES = {"recurrence": reference.recurrence, "layer": reference_layer}
 
 
 def run(function: Any, arguments: dict[str, Any], **options: Any) -> Results:
-    """The outputs of an op or its reference and the gradients of all its floating arguments."""
+    """The outputs of an op or its reference and the gradients of all its floating arguments, on the
+    CPU."""
     leaves = {
         name: leaf(value)
         for name, value in arguments.items()
@@ -38,25 +40,54 @@ def run(function: Any, arguments: dict[str, Any], **options: Any) -> Results:
     outputs = dict(zip(("output", "h_n", "c_n"), results, strict=True))
     if arguments["cell"] != "lstm":
         assert outputs.pop("c_n") is None
-    return {**{n: o.detach() for n, o in outputs.items()}, **gradients(outputs, leaves)}
+    results = {**{n: o.detach() for n, o in outputs.items()}, **gradients(outputs, leaves)}
+    return {name: result.cpu() for name, result in results.items()}
 
 
+@each_backend
 @both_directions
 @each_op
-@over(CASES + BLOCK_CASES)
-def test_float64(case: Case, op: str, reverse: bool) -> None:
+@over(CASES)
+def test_float64(case: Case, op: str, reverse: bool, backend: Backend) -> None:
     arguments = getattr(case, op)()
-    ours = run(getattr(functional, op), arguments, reverse=reverse)
+    ours = run(getattr(functional, op), backend.place(arguments), reverse=reverse)
     assert_same(ours, run(REFERENCES[op], arguments, reverse=reverse))
+
+
+@over_backends(CPU, STEPS, CUDA)
+@both_directions
+@each_op
+@over(BLOCK_CASES)
+def test_float64_in_blocks(case: Case, op: str, reverse: bool, backend: Backend) -> None:
+    test_float64(case, op, reverse, backend)
+
+
+@each_backend
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@both_directions
+@each_op
+@over(CASES)
+def test_inference_equals_training(
+    case: Case, op: str, reverse: bool, dtype: torch.dtype, backend: Backend
+) -> None:
+    """Without a tape the same numbers, to the bit."""
+    check_inference(case, op, reverse, dtype, backend)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @both_directions
 @each_op
-@over(CASES + BLOCK_CASES)
-def test_inference_equals_training(case: Case, op: str, reverse: bool, dtype: torch.dtype) -> None:
-    """Without a tape the same numbers, to the bit."""
-    arguments, function = getattr(case, op)(dtype), getattr(functional, op)
+@over(BLOCK_CASES)
+def test_inference_equals_training_in_blocks(
+    case: Case, op: str, reverse: bool, dtype: torch.dtype
+) -> None:
+    check_inference(case, op, reverse, dtype, CPU)
+
+
+def check_inference(
+    case: Case, op: str, reverse: bool, dtype: torch.dtype, backend: Backend
+) -> None:
+    arguments, function = backend.place(getattr(case, op)(dtype)), getattr(functional, op)
     tracked = {**arguments, "h_0": leaf(arguments["h_0"])}
     with torch.no_grad():
         inference = function(**arguments, reverse=reverse)
@@ -66,11 +97,12 @@ def test_inference_equals_training(case: Case, op: str, reverse: bool, dtype: to
         assert (ours is None and expected is None) or torch.equal(ours, expected)
 
 
+@each_backend
 @pytest.mark.parametrize("cell", CELLS)
-def test_any_strides(cell: str) -> None:
+def test_any_strides(cell: str, backend: Backend) -> None:
     """Every argument transposed, expanded or cut out of a larger tensor."""
     for op in REFERENCES:
-        arguments = getattr(Case(cell, batch=6), op)()
+        arguments = backend.place(getattr(Case(cell, batch=6), op)())
         rows = "xg" if op == "recurrence" else "input"
         strided = {
             rows: arguments[rows].transpose(0, 1).contiguous().transpose(0, 1),
@@ -89,12 +121,29 @@ def test_any_strides(cell: str) -> None:
         assert_same(ours, run(REFERENCES[op], arguments))
 
 
+@each_backend
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_unaligned(cell: str, dtype: torch.dtype, backend: Backend) -> None:
+    """Every argument contiguous, but one number past the address that a vector load needs."""
+    arguments = backend.place(Case(cell, hidden_size=16, batch=4).recurrence(dtype))
+    shifted = dict(arguments)
+    for name, value in arguments.items():
+        if isinstance(value, Tensor):
+            room = value.new_empty(value.numel() + 1)[1:].view(value.shape)
+            shifted[name] = room.copy_(value)
+            assert room.is_contiguous() and room.data_ptr() % 16
+    ours, expected = (run(functional.recurrence, a) for a in (shifted, arguments))
+    assert all(torch.equal(ours[name], expected[name]) for name in expected)
+
+
+@each_backend
 @each_op
 @pytest.mark.parametrize("steps", [1, 9])
 @pytest.mark.parametrize("cell", CELLS)
-def test_gradients_of_some_arguments(cell: str, steps: int, op: str) -> None:
+def test_gradients_of_some_arguments(cell: str, steps: int, op: str, backend: Backend) -> None:
     """Each argument alone asks for a gradient, and each output alone gives one."""
-    arguments = getattr(Case(cell, steps=steps, batch=6), op)()
+    arguments = backend.place(getattr(Case(cell, steps=steps, batch=6), op)())
     names = [name for name, value in arguments.items() if isinstance(value, Tensor)]
     for index in range(3 if cell == "lstm" else 2):
         for name in names:
@@ -106,10 +155,11 @@ def test_gradients_of_some_arguments(cell: str, steps: int, op: str) -> None:
             torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
 
 
+@each_backend
 @pytest.mark.parametrize("cell", CELLS)
-def test_extreme_gates(cell: str) -> None:
+def test_extreme_gates(cell: str, backend: Backend) -> None:
     """Saturated gates give finite values and no NaN gradient, as the reference's."""
-    arguments = Case(cell, steps=2, num_layers=1).recurrence()
+    arguments = backend.place(Case(cell, steps=2, num_layers=1).recurrence())
     arguments["xg"] = arguments["xg"] * (1 if cell == "rnn_relu" else 1e3)
     ours = run(functional.recurrence, arguments)
     assert all(value.isfinite().all() for value in ours.values())

@@ -24,5 +24,9 @@ template const char* launch_step(int, const StepBackward<double, double>&, Strea
 template const char* launch_step(int, const StepBackward<float, float>&, Stream);
 template const char* launch_step(int, const StepBackward<F16, float>&, Stream);
 template const char* launch_step(int, const StepBackward<Bf16, float>&, Stream);
+template const char* launch_step(int, const StepBackward<double, Dual<double>>&, Stream);
+template const char* launch_step(int, const StepBackward<float, Dual<float>>&, Stream);
+template const char* launch_step(int, const StepBackward<F16, Dual<float>>&, Stream);
+template const char* launch_step(int, const StepBackward<Bf16, Dual<float>>&, Stream);
 
 }  // namespace fused_rnn::cuda

@@ -22,5 +22,9 @@ template const char* launch_step(int, const StepForward<double, double>&, Stream
 template const char* launch_step(int, const StepForward<float, float>&, Stream);
 template const char* launch_step(int, const StepForward<F16, float>&, Stream);
 template const char* launch_step(int, const StepForward<Bf16, float>&, Stream);
+template const char* launch_step(int, const StepForward<double, Dual<double>>&, Stream);
+template const char* launch_step(int, const StepForward<float, Dual<float>>&, Stream);
+template const char* launch_step(int, const StepForward<F16, Dual<float>>&, Stream);
+template const char* launch_step(int, const StepForward<Bf16, Dual<float>>&, Stream);
 
 }  // namespace fused_rnn::cuda

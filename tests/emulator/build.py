@@ -1,0 +1,209 @@
+"""Compiles kernels for the CPU together with the emulator, in one of three modes:
+
+plain   no checks but the emulator's own
+asan    AddressSanitizer and UndefinedBehaviorSanitizer: bounds
+race    the emulator's race detector (race.cpp), called through -fsanitize=thread without libtsan
+
+Products: build_program makes an executable, build_module the Python extension fused_rnn_emulated
+of all kernels in csrc/cuda. Both are incremental and need g++ and ninja; MAX_JOBS limits the
+compilers. From a shell: `build.py MODE` makes the module, `build.py MODE NAME SOURCES` a program.
+"""
+
+import fcntl
+import importlib.machinery
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+TESTS = Path(__file__).resolve().parent.parent
+ROOT = TESTS.parent
+CSRC = ROOT / "csrc"
+BUILD = ROOT / "build" / "emulated"
+COMPILER = os.environ.get("CXX", "g++")
+MODULE = "fused_rnn_emulated"
+
+SANITIZERS = {
+    "plain": [],
+    "asan": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "race": ["-fsanitize=thread"],
+}
+KERNEL_FLAGS = {
+    "plain": [],
+    "asan": [*SANITIZERS["asan"], "-fno-omit-frame-pointer"],
+    "race": [
+        *SANITIZERS["race"],
+        *("--param", "tsan-distinguish-volatile=1"),  # a spin on a volatile is seen
+        *("--param", "tsan-instrument-func-entry-exit=0"),
+    ],
+}
+LINK_FLAGS = {"plain": [], "asan": SANITIZERS["asan"], "race": []}  # race.cpp in place of libtsan
+COMMON = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", f"-I{TESTS}"]
+
+EMULATOR = "fiber.cpp scheduler.cpp limits.cpp report.cpp barrier.cpp block_memory.cpp".split()
+RACE = "race.cpp race_hooks.cpp clock.cpp source_line.cpp".split()
+
+# The host side of the CUDA half, beside the kernels: it has tensors, and no sanitizer.
+GLUE = ["steps.cpp", "cuda/*.cpp", "torch/check.cpp", "torch/outputs.cpp", "torch/cuda_*ward.cpp"]
+
+
+class Graph:
+    """What is made of what in one folder, as a file for ninja."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines = [
+            "rule compile",
+            "  command = $compiler $flags -MD -MF $out.d -c $in -o $out",
+            "  depfile = $out.d",
+            "  deps = gcc",
+            "rule link",
+            "  command = $compiler $in $flags -o $out",
+            f"compiler = {_escape(COMPILER)}",
+        ]
+
+    def compile(self, source: Path, flags: Iterable[str]) -> Path:
+        made = self.folder / f"{source.name}.o"
+        return self._add("compile", made, [source], flags)
+
+    def link(self, name: str, objects: Sequence[Path], flags: Iterable[str]) -> Path:
+        return self._add("link", self.folder / name, objects, flags)
+
+    def _add(self, rule: str, made: Path, of: Sequence[Path], flags: Iterable[str]) -> Path:
+        sources = " ".join(_escape(str(path)) for path in of)
+        self.lines += [f"build {_escape(str(made))}: {rule} {sources}"]
+        self.lines += [f"  flags = {shlex.join(flags).replace('$', '$$')}"]
+        return made
+
+    def make(self) -> None:
+        """Brings all of it up to date; one process at a time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (self.folder / "build.ninja").write_text("\n".join(self.lines) + "\n")
+            jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
+            command = [_ninja(), "-C", str(self.folder), "-j", jobs, "--quiet"]
+            result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise RuntimeError(f"the emulated kernels do not compile:\n{result.stdout[:8000]}")
+
+
+def _escape(path: str) -> str:
+    return path.replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
+
+
+def _ninja() -> str:
+    folders = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    found = shutil.which("ninja", path=folders)
+    if found is None:
+        raise RuntimeError("ninja is not installed: pip install ninja")
+    return found
+
+
+def available() -> bool:
+    """Whether this machine can compile: Linux, g++ and ninja."""
+    return sys.platform == "linux" and shutil.which(COMPILER) is not None
+
+
+def _emulator(mode: str) -> list[Path]:
+    graph = Graph(BUILD / mode / "emulator")
+    sources = EMULATOR + (RACE if mode == "race" else [])
+    flags = [*COMMON, "-O2", "-g1", "-fno-gnu-unique", f"-DEMULATOR_{mode.upper()}"]
+    objects = [graph.compile(TESTS / "emulator" / source, flags) for source in sources]
+    graph.make()
+    return objects
+
+
+def _kernel_flags(mode: str, csrc: Path) -> list[str]:
+    # -O1 -g1: lines of the source for the reports, and loops that stay loops, since a call of
+    # memset or memcpy in their place would not be seen by the race detector.
+    flags = [*COMMON, "-x", "c++", "-O1", "-g1", "-fno-gnu-unique", "-Wno-unknown-pragmas"]
+    return [*flags, f"-I{csrc}", f"-I{CSRC}", *KERNEL_FLAGS[mode]]
+
+
+def build_program(mode: str, name: str, *sources: Path) -> Path:
+    """An executable of sources in C++ or CUDA that include emulator/cuda.h."""
+    emulator = _emulator(mode)
+    graph = Graph(BUILD / mode / "programs" / name)
+    flags = _kernel_flags(mode, CSRC)
+    made = [graph.compile(source.resolve(), flags) for source in sources]
+    # The emulator comes first: of functions that both have, such as those of std::vector, the
+    # linker takes the first, and the emulator's must have no sanitizer.
+    program = graph.link(name, [*emulator, *made], [*LINK_FLAGS[mode], "-ldl"])
+    graph.make()
+    return program
+
+
+def _glue() -> list[Path]:
+    from torch.utils.cpp_extension import include_paths
+
+    graph = Graph(BUILD / "glue")
+    flags = [*COMMON, "-O1", "-g0", "-fopenmp", "-fno-gnu-unique", "-DFUSED_RNN_EMULATED"]
+    flags += [f"-DTORCH_EXTENSION_NAME={MODULE}", f"-I{CSRC}"]
+    flags += [f"-isystem{path}" for path in [*include_paths(), sysconfig.get_path("include")]]
+    sources = [path for pattern in GLUE for path in sorted(CSRC.glob(pattern))]
+    sources += [TESTS / "emulator" / name for name in ("module.cpp", "step_duals.cpp")]
+    objects = [graph.compile(source, flags) for source in sources]
+    graph.make()
+    return objects
+
+
+def build_module(mode: str, csrc: Path = CSRC, folder: Path | None = None) -> Path:
+    """The extension module; with `csrc`, kernels of another folder, which may hold cuda alone.
+
+    Their objects are in `folder` then. ninja goes by times: a file put back must be a new one.
+    """
+    from torch.utils.cpp_extension import library_paths
+
+    emulator, glue = _emulator(mode), _glue()
+    graph = Graph((folder or BUILD / mode / "module").resolve())
+    flags = _kernel_flags(mode, csrc.resolve())
+    kernels = [graph.compile(path.resolve(), flags) for path in sorted(csrc.glob("cuda/*.cu"))]
+    flags = [*LINK_FLAGS[mode], "-shared", "-ldl", *(f"-L{path}" for path in library_paths())]
+    flags += ["-lc10", "-ltorch", "-ltorch_cpu", "-ltorch_python"]
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    module = graph.link(f"{MODULE}{suffix}", [*emulator, *glue, *kernels], flags)
+    graph.make()
+    return module
+
+
+def load(path: Path) -> ModuleType:
+    """Imports a module of build_module, whose modes may stand beside each other in a process."""
+    import torch  # noqa: F401  (its libraries must be there)
+
+    loader = importlib.machinery.ExtensionFileLoader(MODULE, str(path))
+    spec = importlib.util.spec_from_loader(MODULE, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def _library(name: str) -> str:
+    command = [COMPILER, f"-print-file-name={name}"]
+    return os.path.realpath(subprocess.check_output(command, text=True).strip())
+
+
+def environment(mode: str) -> dict[str, str]:
+    """For a Python process that loads the module: the sanitizers' runtimes must come first."""
+    env = dict(os.environ)
+    if mode == "asan":
+        runtimes = ["libasan.so", "libubsan.so", "libstdc++.so.6"]
+        env["LD_PRELOAD"] = ":".join(_library(name) for name in runtimes)
+        env["ASAN_OPTIONS"] = "detect_leaks=0"  # Python frees little at exit
+        env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+    return env
+
+
+if __name__ == "__main__":
+    _mode, *_program = sys.argv[1:]
+    if _program:
+        print(build_program(_mode, _program[0], *map(Path, _program[1:])))
+    else:
+        print(build_module(_mode))

@@ -1,0 +1,42 @@
+"""Below float64 the ops are as accurate as PyTorch's own arithmetic at that dtype.
+
+tests/test_isa.py has the CPU's instruction sets under the same check.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from backends import CUDA, EMULATED, Backend, over_backends
+from cases import CASES, DTYPES, Case, over
+from compare import assert_as_accurate
+from fused_rnn import functional
+from test_reference import REFERENCES, both_directions, run
+
+
+def check_lower_precision(
+    case: Case, dtype: torch.dtype, op: str, backend: Backend, reverse: bool = False
+) -> None:
+    """The tolerance rule, with the reference at the dtype and in float64 as its measure."""
+    arguments = getattr(case, op)(dtype)
+    widened = {
+        name: value.double() if isinstance(value, Tensor) and name != "batch_sizes" else value
+        for name, value in arguments.items()
+    }
+    results = [
+        run(getattr(functional, op), backend.place(arguments), reverse=reverse),
+        run(REFERENCES[op], arguments, reverse=reverse),
+        run(REFERENCES[op], widened, reverse=reverse),
+    ]
+    if case.cell == "rnn_relu":
+        # Its derivative jumps: where rounding moves a value across 0, a gradient is another one.
+        results = [{name: found[name] for name in ("output", "h_n")} for found in results]
+    assert_as_accurate(*results)
+
+
+@over_backends(*EMULATED, CUDA)
+@both_directions
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@over([case for case in CASES if case.proj_size != 1])  # whose gradients are two numbers: chance
+def test_on_cuda(case: Case, dtype: torch.dtype, reverse: bool, backend: Backend) -> None:
+    check_lower_precision(case, dtype, "recurrence", backend, reverse)
