@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from .contestants import OURS, TORCH, Contestant, Unavailable, evaluate
 from .grid import CELLS, FAMILIES, KINDS, Point, select
 from .problem import TOLERANCE, difference, make_problem
 from .results import Report, Row, caption, environment
-from .timing import fastest_half, measure, timing_conditions
+from .timing import Run, fastest_half, measure, timing_conditions
 
 COMMANDS = ("run", "compare", "table", "plot")
 
@@ -34,6 +35,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                      choices=("onnxruntime", "openvino"),
                      help="onnxruntime, openvino: in the inference of whole layers")  # fmt: skip
     run.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
+    run.add_argument("--device", default="cpu", choices=("cpu", "cuda"),
+                     help="cuda: against cuDNN, waiting for the device after each call")  # fmt: skip
+    run.add_argument("--shape", type=int, nargs=3, action="append", metavar=("B", "T", "H"),
+                     help="whole layers of this shape in place of the grid; may be repeated")  # fmt: skip
     run.add_argument("--quick", action="store_true", help="a few small points, 0.3 s each")
     run.add_argument("--seconds", type=float, help="of timing a point (default: 2)")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the report")
@@ -52,18 +57,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         for path in (options.json, options.plot):
             if path and not path.parent.is_dir():  # before the measurement, not after it
                 run.error(f"{path}: no such folder")
+        if options.device == "cuda" and not torch.cuda.is_available():
+            run.error("--device cuda: torch sees no GPU")
         if options.threads < 1:
             run.error(f"--threads must be at least 1, not {options.threads}")
     return options
 
 
-def measure_point(point: Point, contestants: list[Contestant], seconds: float) -> Row:
+def measure_point(point: Point, contestants: list[Contestant], seconds: float, device: str) -> Row:
     """Build, check against torch.nn and time every contestant that can take part."""
-    problem = make_problem(point)
+    problem = make_problem(point, device)
     runs = {}
     for contestant in contestants:
         try:
-            runs[contestant.name] = contestant.build(problem)
+            runs[contestant.name] = waiting(contestant.build(problem), device)
         except Unavailable:
             continue
     expected = evaluate(runs[TORCH.name], problem)
@@ -77,6 +84,32 @@ def measure_point(point: Point, contestants: list[Contestant], seconds: float) -
     rounds = len(samples[TORCH.name])
     times = {name: fastest_half(values) for name, values in samples.items()}
     return Row(point, times, rounds, differences)
+
+
+def waiting(run: Run, device: str) -> Run:
+    """The run to its end: a device goes on after the call has returned."""
+    if device == "cpu":
+        return run
+
+    def run_and_wait() -> Any:
+        result = run()
+        torch.cuda.synchronize()
+        return result
+
+    return run_and_wait
+
+
+def points_of(options: argparse.Namespace) -> list[Point]:
+    """What to measure."""
+    if not options.shape:
+        return select(options.kind, options.cell, quick=options.quick)
+    cells = options.cell or CELLS
+    return [
+        Point("layer", cell, *shape, training=training)
+        for training in (False, True)
+        for cell in cells
+        for shape in options.shape
+    ]
 
 
 def available(peers: list[str]) -> list[Contestant]:
@@ -99,17 +132,18 @@ def run(options: argparse.Namespace) -> int:
     """The grid; 1 where a result disagrees with torch.nn's by more than the tolerance."""
     torch.set_num_threads(options.threads)
     seconds = options.seconds or (0.3 if options.quick else 2.0)
-    points = select(options.kind, options.cell, quick=options.quick)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 for every contestant
+    points = points_of(options)
     peers = available(options.also)
     contestants: list[Contestant] = [OURS, TORCH, *peers]
     names = [contestant.name for contestant in contestants]
-    report = Report(environment([peer.name for peer in peers], seconds))
+    report = Report(environment([peer.name for peer in peers], seconds, options.device))
     print(caption(report.environment))
     print("inference: torch.inference_mode; training: forward + backward, every gradient anew")
     print(text.header(names), flush=True)
     wrong = []
     for point in points:
-        row = measure_point(point, contestants, seconds)
+        row = measure_point(point, contestants, seconds, options.device)
         report.rows.append(row)
         print(text.line(row, names), flush=True)
         for name, deviation in row.difference.items():

@@ -47,15 +47,17 @@ def class_name(point: Point) -> str:
     return CLASSES[point.cell] + ("Cell" if point.family == "cell" else "")
 
 
-def make_problem(point: Point, seed: int = 0) -> Problem:
+def make_problem(point: Point, device: str = "cpu", seed: int = 0) -> Problem:
+    """The same numbers on every device."""
     batch, steps, hidden = point.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = getattr(nn, class_name(point))(hidden, hidden)
+        module = getattr(nn, class_name(point))(hidden, hidden).to(device)
         lead: tuple[int, ...] = () if point.family == "cell" else (1,)
-        h_0 = torch.randn(*lead, batch, hidden).requires_grad_(point.training)
-        c_0 = torch.randn(*lead, batch, hidden).requires_grad_(point.training)
+        h_0 = torch.randn(*lead, batch, hidden).to(device).requires_grad_(point.training)
+        c_0 = torch.randn(*lead, batch, hidden).to(device).requires_grad_(point.training)
         rows = torch.randn(*((batch,) if point.family == "cell" else (steps, batch)), hidden)
+        rows = rows.to(device)
         input: Tensor | PackedSequence = rows.requires_grad_(point.training)
         if point.family == "packed":
             packed = pack_padded_sequence(rows, torch.tensor(point.lengths))

@@ -112,7 +112,7 @@ def means(report: Report, peer: str = TORCH) -> dict[tuple[str, str], tuple[floa
     return table
 
 
-def environment(peers: Iterable[str], seconds: float) -> dict[str, Any]:
+def environment(peers: Iterable[str], seconds: float, device: str = "cpu") -> dict[str, Any]:
     """Date, machine, versions and settings of a run that starts now."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -121,6 +121,7 @@ def environment(peers: Iterable[str], seconds: float) -> dict[str, Any]:
         "isa": _C.cpu_isa(),
         "torch_isa": torch.backends.cpu.get_cpu_capability().lower(),
         "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "seconds": seconds,
         "versions": {
             "python": platform.python_version(),
@@ -135,7 +136,8 @@ def caption(environment: dict[str, Any]) -> str:
     versions = environment["versions"]
     named = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "python")
     threads = environment["threads"]
-    return (
-        f"{environment['date'].split()[0]}, {environment['cpu']} ({environment['isa']}), "
-        f"{threads} thread{'s' if threads > 1 else ''}, float32, {named}"
+    processor = (
+        f"{environment['cpu']} ({environment['isa']}), {threads} thread{'s' if threads > 1 else ''}"
     )
+    where = environment.get("gpu") or processor
+    return f"{environment['date'].split()[0]}, {where}, float32, {named}"

@@ -1,4 +1,4 @@
-"""The backends that a property of the table is run on: the CPU, the CUDA half by the emulator, a GPU.
+"""What a property of the table is run on: the CPU, the CUDA half by the emulator, and a GPU.
 
 A test takes them by `each_backend` and the fixture `backend`, and hands every tensor to
 `backend.place`. The emulator has three devices, so that each path of the plan takes every case. How
@@ -99,7 +99,7 @@ def set_schedule(text: str) -> None:
 
 @contextlib.contextmanager
 def uninitialised_is_nan() -> Iterator[None]:
-    """New tensors start as NaN, so that what a kernel does not write, or reads too early, is seen."""
+    """New tensors start as NaN: what a kernel does not write, or reads too early, is seen."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:

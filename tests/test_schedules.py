@@ -1,7 +1,7 @@
 """The CUDA kernels give the reference's results whichever of their threads runs first.
 
 This is the suite for every build of the emulator: FUSED_RNN_EMULATED=asan or race, through
-scripts/emulated.sh, adds bounds or ordering to what it sees. Each case is there for an edge: lanes
+scripts/emulated.sh, adds bounds or ordering to what it sees. A case is there for an edge: lanes
 without a unit, blocks with fewer sequences than they take, steps with fewer sequences than the last,
 more than two steps, packs of units and single ones, and every null pointer.
 """

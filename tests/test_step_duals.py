@@ -105,9 +105,7 @@ def test_backward(cell: str, hidden_size: int, backend: Backend) -> None:
     d_xg, dr, direct, d_c_0 = run(emulated_module().step_backward_dual, cell, inputs)
     d_h_0 = [
         sum((part for part in (half[0], half[1]) if part is not None), torch.zeros(shape).double())
-        for half in zip(
-            [g @ weight_hh for g in (dr or d_xg)], direct or (None, None), strict=True
-        )
+        for half in zip([g @ weight_hh for g in (dr or d_xg)], direct or (None, None), strict=True)
     ]
     for name, ours in (("xg", d_xg), ("h_0", d_h_0), ("c_0", d_c_0)):
         if name in values:
