@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from backends import CPU, STEPS, over_backends
 from cases import Case, each_cell, over
-from fused_rnn import functional
+from fused_rnn import _C, functional
 from test_reference import each_op
+
+pytestmark = [over_backends(CPU, STEPS), pytest.mark.usefixtures("backend")]
 
 OPS = torch.ops.fused_rnn
 OPTIONAL = ("c_0", "bias_hh", "weight_hr", "batch_sizes")
@@ -228,3 +231,17 @@ def test_forward_mode_is_refused(op: str, name: str) -> None:
         dual = forward_ad.make_dual(arguments[name], torch.ones_like(arguments[name]))
         with pytest.raises(NotImplementedError, match="forward-mode"):
             getattr(functional, op)(**{**arguments, name: dual})
+
+
+def test_cuda_kernels_or_a_word_about_them() -> None:
+    """What a CUDA tensor meets, tried with tensors of the CPU."""
+    if _C.build_info()["cuda"]:
+        for name in ("layer", "recurrence", "recurrence_backward", "linear"):
+            assert torch._C._dispatch_has_kernel_for_dispatch_key(f"fused_rnn::{name}", "CUDA")
+        return
+    arguments = Case("lstm").layer()
+    names = ("input", "weight_ih", "bias_ih", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr")
+    tensors = [arguments.get(name) for name in names]
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+    with pytest.raises(NotImplementedError, match="got CUDA tensors, but this build of fused_rnn"):
+        torch.ops.fused_rnn.layer.default.redispatch(keys, *tensors, None, "lstm", False)

@@ -83,12 +83,15 @@ class Graph:
 
     def make(self) -> None:
         """Brings all of it up to date; one process at a time."""
+        ninja = _ninja()
+        if ninja is None:
+            raise RuntimeError("ninja is not installed: pip install ninja")
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             (self.folder / "build.ninja").write_text("\n".join(self.lines) + "\n")
             jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
-            command = [_ninja(), "-C", str(self.folder), "-j", jobs, "--quiet"]
+            command = [ninja, "-C", str(self.folder), "-j", jobs, "--quiet"]
             result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode != 0:
             raise RuntimeError(f"the emulated kernels do not compile:\n{result.stdout[:8000]}")
@@ -98,17 +101,14 @@ def _escape(path: str) -> str:
     return path.replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
 
 
-def _ninja() -> str:
+def _ninja() -> str | None:
     folders = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-    found = shutil.which("ninja", path=folders)
-    if found is None:
-        raise RuntimeError("ninja is not installed: pip install ninja")
-    return found
+    return shutil.which("ninja", path=folders)
 
 
 def available() -> bool:
     """Whether this machine can compile: Linux, g++ and ninja."""
-    return sys.platform == "linux" and shutil.which(COMPILER) is not None
+    return sys.platform == "linux" and None not in (shutil.which(COMPILER), _ninja())
 
 
 def _emulator(mode: str) -> list[Path]:

@@ -67,7 +67,9 @@ void volatile_write(void* address, size_t bytes, const void* code) {
   FETCH(bits, T, sub)                                                      \
   FETCH(bits, T, and)                                                      \
   FETCH(bits, T, or)                                                       \
-  FETCH(bits, T, xor) COMPARE_EXCHANGE(bits, T, strong) COMPARE_EXCHANGE(bits, T, weak)
+  FETCH(bits, T, xor)                                                      \
+  COMPARE_EXCHANGE(bits, T, strong)                                        \
+  COMPARE_EXCHANGE(bits, T, weak)
 
 extern "C" {
 
@@ -77,17 +79,15 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 
-// clang-format off: statements without a semicolon
-PLAIN(1) PLAIN(2) PLAIN(4) PLAIN(8) PLAIN(16)
-ATOMIC(8, uint8_t) ATOMIC(16, uint16_t) ATOMIC(32, uint32_t) ATOMIC(64, uint64_t)
-    // clang-format on
-
-    void __tsan_read_range(void* a, size_t bytes) {
-  plain_access(a, bytes, false, CODE);
-}
+void __tsan_read_range(void* a, size_t bytes) { plain_access(a, bytes, false, CODE); }
 void __tsan_write_range(void* a, size_t bytes) { plain_access(a, bytes, true, CODE); }
 void __tsan_atomic_thread_fence(int) { emulator::race::fence_access(); }
 void __tsan_atomic_signal_fence(int) {}
+
+// clang-format off: there are no semicolons
+PLAIN(1) PLAIN(2) PLAIN(4) PLAIN(8) PLAIN(16)
+ATOMIC(8, uint8_t) ATOMIC(16, uint16_t) ATOMIC(32, uint32_t) ATOMIC(64, uint64_t)
+// clang-format on
 
 }  // extern "C"
 

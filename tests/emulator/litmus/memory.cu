@@ -15,7 +15,7 @@ __global__ void uninitialised(bool good, float* out) {
 void read_shared(bool good) {
   float out[3 * 32];
   launch(uninitialised, 3, 32, 32 * sizeof(float), nullptr, good, out);
-  for (float value : out) expect(value == 1, "wrong numbers");
+  for (float value : out) expect(!std::isnan(value), "not a number");
 }
 
 // The launch gives enough for both arrays: the sum is right, one index is not.
