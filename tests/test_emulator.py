@@ -77,7 +77,7 @@ BUGS = [
     Bug("between_barriers", race("between.read", "between.write"), ("race",)),
     Bug("lost_update", race("count", "count"), ("race",)),
     Bug("uninitialised", UNINITIALISED + "{uninitialised}", ("race",)),
-    Bug("uninitialised", "wrong numbers", ALL[:2]),
+    Bug("uninitialised", "not a number", ALL[:2]),
     Bug("overrun", rf"outside a shared array: write by {THREAD} at {{two_arrays}}", ("race",)),
     Bug("overrun", r"heap-buffer-overflow(.*\n)*    #0 .*{two_arrays}", ("asan",)),
     Bug("greedy", "takes 32 bytes .* gives 24\n  in SharedArena::take at {greedy}"),

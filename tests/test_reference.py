@@ -134,7 +134,7 @@ def test_unaligned(cell: str, dtype: torch.dtype, backend: Backend) -> None:
             shifted[name] = room.copy_(value)
             assert room.is_contiguous() and room.data_ptr() % 16
     ours, expected = (run(functional.recurrence, a) for a in (shifted, arguments))
-    assert all(torch.equal(ours[name], expected[name]) for name in expected)
+    torch.testing.assert_close(ours, expected)  # ATen's product may depend on alignment
 
 
 @each_backend

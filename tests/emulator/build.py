@@ -13,6 +13,7 @@ import fcntl
 import importlib.machinery
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -43,6 +44,7 @@ KERNEL_FLAGS = {
         *("--param", "tsan-instrument-func-entry-exit=0"),
     ],
 }
+HOST_FLAGS = {"plain": [], "asan": KERNEL_FLAGS["asan"], "race": []}
 LINK_FLAGS = {"plain": [], "asan": SANITIZERS["asan"], "race": []}  # race.cpp in place of libtsan
 COMMON = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", f"-I{TESTS}"]
 
@@ -50,7 +52,7 @@ EMULATOR = "fiber.cpp scheduler.cpp limits.cpp report.cpp barrier.cpp block_memo
 RACE = "race.cpp race_hooks.cpp clock.cpp source_line.cpp".split()
 
 # The host side of the CUDA half, beside the kernels: it has tensors, and no sanitizer.
-GLUE = ["steps.cpp", "cuda/*.cpp", "torch/check.cpp", "torch/outputs.cpp", "torch/cuda_*ward.cpp"]
+GLUE = ["steps.cpp", "torch/check.cpp", "torch/outputs.cpp", "torch/cuda_*ward.cpp"]
 
 
 class Graph:
@@ -155,22 +157,50 @@ def _glue() -> list[Path]:
 
 
 def build_module(mode: str, csrc: Path = CSRC, folder: Path | None = None) -> Path:
-    """The extension module; with `csrc`, kernels of another folder, which may hold cuda alone.
+    """The extension module; with `csrc`, files of another folder in place of those of the same name.
 
-    Their objects are in `folder` then. ninja goes by times: a file put back must be a new one.
+    Compiled again, to `folder`, is then what includes one of them; but for the glue, which does not
+    see what a kernel or a plan does. ninja goes by times: a file put back must be a new one.
     """
     from torch.utils.cpp_extension import library_paths
 
     emulator, glue = _emulator(mode), _glue()
-    graph = Graph((folder or BUILD / mode / "module").resolve())
-    flags = _kernel_flags(mode, csrc.resolve())
-    kernels = [graph.compile(path.resolve(), flags) for path in sorted(csrc.glob("cuda/*.cu"))]
+    if csrc != CSRC:
+        build_module(mode)
+    ours = Graph(BUILD / mode / "module")
+    graph = Graph((folder or ours.folder).resolve())
+    roots = [csrc.resolve(), CSRC]
+    objects = []
+    for pattern, flags in (
+        ("cuda/*.cu", _kernel_flags(mode, roots[0])),
+        ("cuda/*.cpp", [*COMMON, "-O1", "-g1", f"-I{roots[0]}", f"-I{CSRC}", *HOST_FLAGS[mode]]),
+    ):
+        for name in sorted(str(path.relative_to(CSRC)) for path in CSRC.glob(pattern)):
+            source = _find(name, roots)
+            assert source is not None
+            files = _included(source, roots)
+            changed = csrc == CSRC or any(file.is_relative_to(roots[0]) for file in files)
+            objects.append((graph if changed else ours).compile(source, flags))
     flags = [*LINK_FLAGS[mode], "-shared", "-ldl", *(f"-L{path}" for path in library_paths())]
     flags += ["-lc10", "-ltorch", "-ltorch_cpu", "-ltorch_python"]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    module = graph.link(f"{MODULE}{suffix}", [*emulator, *glue, *kernels], flags)
+    module = graph.link(f"{MODULE}{suffix}", [*emulator, *glue, *objects], flags)
     graph.make()
     return module
+
+
+def _find(name: str, roots: Sequence[Path]) -> Path | None:
+    return next((root / name for root in roots if (root / name).exists()), None)
+
+
+def _included(source: Path, roots: Sequence[Path]) -> set[Path]:
+    """A source and what it includes of the folders, of which the first that has a file gives it."""
+    found, new = {source}, [source]
+    while new:
+        names = re.findall(r'^#include "(.+)"', new.pop().read_text(), re.MULTILINE)
+        new += {path for name in names if (path := _find(name, roots))} - found
+        found.update(new)
+    return found
 
 
 def load(path: Path) -> ModuleType:

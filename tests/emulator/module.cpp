@@ -3,6 +3,7 @@
 // defines the ops, must be loaded before. A kernel that fails raises RuntimeError with the report.
 #include <c10/util/Exception.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
@@ -35,10 +36,39 @@ void set_options(const std::string& order, uint64_t seed, unsigned preempt_perce
   emulator::options.resident_blocks = resident_blocks;
 }
 
-// Plans are made for this device, and launches beyond it refused.
-void set_device(int multiprocessors, int64_t shared_bytes) {
+// Plans are made for this device, and launches beyond it refused; with `real_shared_bytes`, beyond
+// those.
+void set_device(int multiprocessors, int64_t shared_bytes,
+                std::optional<int64_t> real_shared_bytes) {
   limits = {multiprocessors, shared_bytes};
-  emulator::options.max_shared_bytes = static_cast<size_t>(shared_bytes);
+  emulator::options.max_shared_bytes =
+      static_cast<size_t>(real_shared_bytes.value_or(shared_bytes));
+}
+
+using Plan = decltype(&cuda::plan_forward);
+
+// A plan as a dictionary, or None for the step path.
+template <Plan plan>
+py::object plan_for(int gates, int64_t batch, int64_t hidden, int element_size, int compute_size,
+                    int multiprocessors, int64_t shared_bytes) {
+  const auto found =
+      plan({gates, batch, hidden, element_size, compute_size}, {multiprocessors, shared_bytes});
+  if (!found) return py::none();
+  py::dict dict;
+  dict["rows"] = found->rows;
+  dict["slices"] = found->slices;
+  dict["pitch"] = found->pitch;
+  dict["threads"] = found->threads;
+  dict["blocks"] = found->blocks;
+  dict["shared_bytes"] = found->shared_bytes;
+  return dict;
+}
+
+template <Plan plan>
+void define_plan(py::module_& module, const char* name) {
+  module.def(name, &plan_for<plan>, py::kw_only(), py::arg("gates"), py::arg("batch"),
+             py::arg("hidden"), py::arg("element_size"), py::arg("compute_size"),
+             py::arg("multiprocessors"), py::arg("shared_bytes"), "See csrc/cuda/plan.h.");
 }
 
 // As functions of Python lists, in which None stands for an undefined tensor.
@@ -81,7 +111,11 @@ PYBIND11_MODULE(fused_rnn_emulated, module) {
              py::arg("preempt_percent") = 25, py::arg("resident_blocks") = 2,
              "How kernels run from now on; a run is a function of its inputs and these.");
   module.def("device", &set_device, py::kw_only(), py::arg("multiprocessors"),
-             py::arg("shared_bytes"), "The limits of the device that is emulated.");
+             py::arg("shared_bytes"), py::arg("real_shared_bytes") = py::none(),
+             "The limits of the device that is emulated.");
+  define_plan<cuda::plan_forward>(module, "plan_forward");
+  define_plan<cuda::plan_backward>(module, "plan_backward");
+  module.def("launches", [] { return emulator::launches; }, "Kernels run so far.");
   module.def("switches", [] { return emulator::switches; }, "Changes of CUDA thread so far.");
   module.def("step_forward_dual", &of_list<step_forward_dual>, "See emulator/step_duals.h.");
   module.def("step_backward_dual", &of_list<step_backward_dual>, "See emulator/step_duals.h.");

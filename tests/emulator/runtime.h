@@ -24,7 +24,7 @@ struct Options {
   unsigned livelock_polls_a_thread = 2000;  // so many without progress: a livelock
 };
 extern Options options;
-extern uint64_t switches;  // changes of thread so far, to measure with
+extern uint64_t switches, launches;  // changes of thread, and kernels run, so far
 
 // What launch() throws when a kernel fails: the report.
 struct Error : std::runtime_error {

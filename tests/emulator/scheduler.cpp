@@ -13,7 +13,7 @@
 namespace emulator {
 
 Options options;
-uint64_t switches = 0;
+uint64_t switches = 0, launches = 0;
 ThreadIndex* self = nullptr;
 
 namespace {
@@ -231,6 +231,7 @@ cudaError_t run(const LaunchShape& shape, void (*entry)(void*), void* argument) 
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
   if (const cudaError_t error = refusal(shape); error != cudaSuccess) return error;
+  ++launches;
   Launch(shape, entry, argument).run();
   return cudaSuccess;
 }

@@ -1,0 +1,131 @@
+"""The plan of the CUDA kernels, a pure function: what it must hold for every device and shape."""
+
+import itertools
+from typing import Any, NamedTuple
+
+import pytest
+
+from backends import emulated_module
+from cases import CELLS, GATES
+
+
+class Device(NamedTuple):
+    """Multiprocessors, and the shared memory that a block may ask for (CUDA C++ Programming Guide,
+    technical specifications by compute capability)."""
+
+    multiprocessors: int
+    shared_bytes: int
+
+
+DEVICES = {
+    "sm_75 (T4)": Device(40, 64 * 1024),
+    "sm_80 (A100)": Device(108, 163 * 1024),
+    "sm_86 (A10)": Device(72, 99 * 1024),
+    "sm_89 (L4)": Device(58, 99 * 1024),
+    "sm_90 (H100)": Device(132, 227 * 1024),
+    "sm_100 (B200)": Device(148, 227 * 1024),
+    "sm_120 (RTX 5090)": Device(170, 99 * 1024),
+}
+DTYPES = {"float64": (8, 8), "float32": (4, 4), "bfloat16": (2, 4)}  # stored, computed with
+
+each_device = pytest.mark.parametrize("device", DEVICES)
+each_pass = pytest.mark.parametrize("direction", ["forward", "backward"])
+
+
+def plan(direction: str, device: str, cell: str, dtype: str, batch: int, hidden: int) -> Any:
+    element_size, compute_size = DTYPES[dtype]
+    return getattr(emulated_module(), f"plan_{direction}")(
+        gates=GATES[cell],
+        batch=batch,
+        hidden=hidden,
+        element_size=element_size,
+        compute_size=compute_size,
+        **DEVICES[device]._asdict(),
+    )
+
+
+# The largest hidden size that takes one launch a sequence, at a batch of one: float32 and bfloat16
+# of RNN, LSTM and GRU, forward then backward.
+LARGEST = {}
+
+
+@pytest.mark.parametrize("device", LARGEST)
+def test_largest_hidden_size(device: str) -> None:
+    found = tuple(
+        tuple(largest(direction, device, cell, dtype) for direction in ("forward", "backward"))
+        for dtype in ("float32", "bfloat16")
+        for cell in ("rnn_tanh", "lstm", "gru")
+    )
+    assert found == LARGEST[device]
+
+
+def largest(direction: str, device: str, cell: str, dtype: str) -> int:
+    sizes = [h for h in range(1, 600) if plan(direction, device, cell, dtype, 1, h)]
+    assert sizes == list(range(1, len(sizes) + 1)), "a smaller one takes the other path"
+    return len(sizes)
+
+
+@each_device
+@each_pass
+def test_invariants(direction: str, device: str) -> None:
+    """A launch that the device takes, in which every unit of every sequence has its lanes."""
+    planned = 0
+    for cell, dtype, batch, hidden in itertools.product(
+        CELLS, DTYPES, (1, 5, 40, 173, 1000), (1, 7, 16, 33, 64, 96, 128, 200, 256, 512, 513)
+    ):
+        found = plan(direction, device, cell, dtype, batch, hidden)
+        if found is None:
+            continue
+        planned += 1
+        assert found["rows"] in (1, 4)
+        assert found["slices"] in (1, 2, 4, 8, 16, 32) and found["slices"] >= found["rows"]
+        assert found["threads"] % 32 == 0 and found["threads"] <= 512
+        assert hidden * found["slices"] <= found["threads"] < hidden * found["slices"] + 32
+        assert batch <= found["rows"] * found["blocks"] < batch + found["rows"]
+        assert found["shared_bytes"] <= DEVICES[device].shared_bytes
+        width = hidden if direction == "backward" else GATES[cell] * hidden
+        assert width <= found["pitch"] < width + 128 // DTYPES[dtype][0]
+    assert planned > 100
+
+
+@each_pass
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("hidden", [1, 7, 16, 33, 64, 96, 128])
+def test_no_bank_conflict(direction: str, dtype: str, hidden: int) -> None:
+    """The lanes of a warp read weights from different banks, or the same word of one."""
+    found = plan(direction, "sm_90 (H100)", "gru", dtype, 1, hidden)
+    if found is None:
+        pytest.skip("takes the step path")
+    element_size, slices = DTYPES[dtype][0], found["slices"]
+    for first in range(0, hidden * slices, 32):
+        words: dict[int, set[int]] = {}
+        for thread in range(first, min(first + 32, hidden * slices)):
+            unit, depth = divmod(thread, slices)
+            word = (depth * found["pitch"] + unit) * element_size // 4
+            words.setdefault(word % 32, set()).add(word)
+        assert all(len(same_bank) == 1 for same_bank in words.values())
+
+
+@each_pass
+def test_few_sequences_one_a_block(direction: str) -> None:
+    """A batch that multiprocessors can divide among them is not bundled; a larger one is."""
+    for batch, rows in ((1, 1), (132, 1), (133, 4)):
+        assert plan(direction, "sm_90 (H100)", "gru", "float32", batch, 64)["rows"] == rows
+
+
+@each_device
+@each_pass
+def test_many_sequences_take_the_other_path(direction: str, device: str) -> None:
+    """Waves of blocks would take longer than two launches a step."""
+    assert plan(direction, device, "lstm", "float32", 100_000, 64) is None
+
+
+@each_pass
+def test_no_shared_memory(direction: str) -> None:
+    assert (
+        getattr(emulated_module(), f"plan_{direction}")(
+            gates=1, batch=1, hidden=1, element_size=4, compute_size=4,
+            multiprocessors=4, shared_bytes=0,
+        )
+        is None
+    )  # fmt: skip
