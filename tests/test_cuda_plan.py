@@ -46,7 +46,9 @@ def plan(direction: str, device: str, cell: str, dtype: str, batch: int, hidden:
 
 # The largest hidden size that takes one launch a sequence, at a batch of one: float32 and bfloat16
 # of RNN, LSTM and GRU, forward then backward.
-LARGEST = {}
+LARGEST = {
+    "sm_75 (T4)": ((112, 112), (61, 55), (69, 66), (179, 179), (88, 81), (96, 96)),
+}
 
 
 @pytest.mark.parametrize("device", LARGEST)
@@ -60,9 +62,8 @@ def test_largest_hidden_size(device: str) -> None:
 
 
 def largest(direction: str, device: str, cell: str, dtype: str) -> int:
-    sizes = [h for h in range(1, 600) if plan(direction, device, cell, dtype, 1, h)]
-    assert sizes == list(range(1, len(sizes) + 1)), "a smaller one takes the other path"
-    return len(sizes)
+    """Some smaller ones may not fit, whose rows in shared memory need more room between them."""
+    return max(h for h in range(1, 600) if plan(direction, device, cell, dtype, 1, h))
 
 
 @each_device

@@ -30,6 +30,7 @@ struct Lane {
 template <int outputs, int rows, class S, class T>
 FR_DEVICE void dot(const S* weights, int pitch, int stride, const T* numbers, int depth, int slice,
                    int slices, T (&sums)[outputs][rows]) {
+#pragma unroll 4
   for (int k = slice; k < depth; k += slices) {
     T number[rows];
     load_pack<rows>(numbers + k * rows, number);

@@ -23,7 +23,8 @@ FR_DEVICE Saved<S, Compute<S>> saved_at(const PersistentBackward<S>& p, StepRows
 }
 
 template <class Cell, class S, int rows>
-__global__ void __launch_bounds__(kPersistentThreads) persistent_backward(PersistentBackward<S> p) {
+__global__ void __launch_bounds__(kPersistentThreads, 1)
+    persistent_backward(PersistentBackward<S> p) {
   using T = Compute<S>;
   constexpr int G = Cell::kGates;
   const int H = static_cast<int>(p.hidden), pitch = static_cast<int>(p.shares.pitch);
@@ -32,8 +33,11 @@ __global__ void __launch_bounds__(kPersistentThreads) persistent_backward(Persis
   SharedArena arena;
   S* const weights = arena.take<S>(G * H * pitch);   // [gates * hidden][pitch]
   T* const gates = arena.take<T>(2 * G * H * rows);  // [2][gates * hidden][rows]: dr
-  for (int i = threadIdx.x; i < G * H * H; i += blockDim.x) {
-    weights[i / H * pitch + i % H] = p.weight_hh[i];
+  if (lane.works) {                                  // as dot() reads them
+#pragma unroll 8
+    for (int row = lane.slice; row < G * H; row += slices) {
+      weights[row * pitch + lane.unit] = p.weight_hh[row * H + lane.unit];
+    }
   }
 
   int near = p.runs.count - 1;

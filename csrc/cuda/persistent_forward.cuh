@@ -14,7 +14,8 @@ FR_DEVICE Made<S, Compute<S>> made_at(const PersistentForward<S>& p, int64_t row
 }
 
 template <class Cell, class S, int rows>
-__global__ void __launch_bounds__(kPersistentThreads) persistent_forward(PersistentForward<S> p) {
+__global__ void __launch_bounds__(kPersistentThreads, 1)
+    persistent_forward(PersistentForward<S> p) {
   using T = Compute<S>;
   constexpr int G = Cell::kGates;
   const int H = static_cast<int>(p.hidden), pitch = static_cast<int>(p.shares.pitch);
@@ -23,8 +24,12 @@ __global__ void __launch_bounds__(kPersistentThreads) persistent_forward(Persist
   SharedArena arena;
   S* const weights = arena.take<S>(H * pitch);    // [hidden][pitch]: column gate * hidden + unit
   T* const states = arena.take<T>(2 * H * rows);  // [2][hidden][rows]
-  for (int i = threadIdx.x; i < G * H * H; i += blockDim.x) {
-    weights[i % H * pitch + i / H] = p.weight_hh[i];
+  // As dot() reads them, so that here too lanes never meet in a bank.
+  for (int column = lane.unit; lane.works && column < G * H; column += H) {
+#pragma unroll 8
+    for (int k = lane.slice; k < H; k += slices) {
+      weights[k * pitch + column] = p.weight_hh[column * H + k];
+    }
   }
 
   const auto has_step = [&](StepRows step) { return lane.exists && lane.sequence < step.size; };

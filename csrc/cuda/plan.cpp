@@ -8,8 +8,15 @@ namespace {
 constexpr int kWarp = 32, kStepThreads = 256;
 
 // What one step costs, in cycles, as docs/gpu.md derives it; a model, never measured.
-constexpr double kStepPathCycles = 7500;   // two launches, one after the other
-constexpr double kPersistentCycles = 600;  // the cell's own latency and a barrier
+constexpr double kStepPathCycles = 7500;  // two launches, one after the other
+constexpr double kBarrierCycles = 150;    // and h through shared memory
+constexpr double kGateCycles = 160;       // of an activation; each waits for the one before
+// Instructions of a warp beside the products, and those of each gate; four schedulers issue them.
+constexpr double kCellInstructions = 100, kGateInstructions = 65;
+
+// Threads of a block with one row: more lanes would share the dot products, but every warp issues
+// all of the cell for the few that own a unit.
+constexpr int kSingleRowThreads = 256;
 
 int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 int64_t round_up(int64_t n, int64_t to) { return divide_up(n, to) * to; }
@@ -22,31 +29,45 @@ struct Product {
 
 // The lanes of a warp read `slices` rows of the weights at once, 32 / slices neighbouring elements
 // of each. Rows that start 128 / slices bytes further on, modulo the 128 bytes of all banks, never
-// meet in a bank.
+// meet in a bank; one row never does.
 int64_t pitch_for(int64_t width, int slices, int element_size) {
+  if (slices == 1) return width;
   const int64_t banks = 128, start = std::max<int64_t>(element_size, banks / slices) % banks;
   const int64_t bytes = width * element_size;
   return (bytes + (start - bytes % banks + banks) % banks) / element_size;
+}
+
+// Of a block, for one step.
+double cycles_of(const PersistentPlan& plan, const Product& product, int gates) {
+  const double warps = plan.threads / kWarp;
+  const double reads = warps * divide_up(product.depth, plan.slices) * (product.outputs + 1);
+  const double issued = warps / 4 * (kCellInstructions + kGateInstructions * gates);
+  return reads + std::max(issued, kGateCycles * gates) + kBarrierCycles;
 }
 
 std::optional<PersistentPlan> plan(const Shape& shape, const Product& product,
                                    const DeviceLimits& device) {
   const int64_t hidden = shape.hidden;
   if (hidden > kPersistentThreads || shape.batch == 0) return std::nullopt;
+  const auto slices = [hidden](int threads) {
+    int most = kWarp;
+    while (most > 1 && most * hidden > threads) most /= 2;
+    return most;
+  };
   PersistentPlan plan{};
-  plan.slices = kWarp;
-  while (plan.slices * hidden > kPersistentThreads) plan.slices /= 2;
+  plan.slices = slices(kPersistentThreads);
   plan.rows = shape.batch > device.multiprocessors && plan.slices >= kRows ? kRows : 1;
+  if (plan.rows == 1) plan.slices = slices(kSingleRowThreads);
   plan.pitch = pitch_for(product.outputs * hidden, plan.slices, shape.element_size);
   plan.threads = static_cast<int>(round_up(hidden * plan.slices, kWarp));
   plan.blocks = divide_up(shape.batch, plan.rows);
   plan.shared_bytes = round_up(product.depth * plan.pitch * shape.element_size, 16) +
                       2 * product.depth * plan.rows * shape.compute_size;
-  const double reads = static_cast<double>(plan.threads / kWarp) *
-                       divide_up(product.depth, plan.slices) * (product.outputs + 1);
-  const double cycles =
-      divide_up(plan.blocks, device.multiprocessors) * (kPersistentCycles + reads);
-  if (plan.shared_bytes > device.shared_bytes || cycles > kStepPathCycles) return std::nullopt;
+  const double waves = divide_up(plan.blocks, device.multiprocessors);
+  if (plan.shared_bytes > device.shared_bytes ||
+      waves * cycles_of(plan, product, shape.gates) > kStepPathCycles) {
+    return std::nullopt;
+  }
   return plan;
 }
 
