@@ -3,13 +3,15 @@
 tests/test_isa.py has the CPU's instruction sets under the same check.
 """
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
 
 from backends import CUDA, EMULATED, Backend, over_backends
-from cases import CASES, DTYPES, Case, over
-from compare import assert_as_accurate
+from cases import CASES, CELLS, DTYPES, Case, over
+from compare import assert_as_accurate, assert_same
 from fused_rnn import functional
 from test_reference import REFERENCES, both_directions, run
 
@@ -40,3 +42,21 @@ def check_lower_precision(
 @over([case for case in CASES if case.proj_size != 1])  # whose gradients are two numbers: chance
 def test_on_cuda(case: Case, dtype: torch.dtype, reverse: bool, backend: Backend) -> None:
     check_lower_precision(case, dtype, "recurrence", backend, reverse)
+
+
+@over_backends(*EMULATED, CUDA)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@over(
+    [
+        Case(cell, hidden_size=hidden_size, batch=batch, steps=steps)
+        for cell in CELLS
+        for hidden_size, batch, steps in itertools.product((1, 7, 33, 96), (1, 5, 17), (1, 2, 9))
+    ]
+)
+def test_odd_sizes_on_cuda(case: Case, dtype: torch.dtype, backend: Backend) -> None:
+    if dtype == torch.float64:
+        arguments = case.recurrence()
+        found = run(functional.recurrence, backend.place(arguments))
+        assert_same(found, run(REFERENCES["recurrence"], arguments))
+    else:
+        check_lower_precision(case, dtype, "recurrence", backend)
