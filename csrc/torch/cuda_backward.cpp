@@ -9,7 +9,6 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/DeviceGuard.h>
 
-#include "torch/cuda.h"
 #include "torch/cuda_recurrence.h"
 
 namespace fused_rnn {
@@ -25,10 +24,9 @@ struct BackwardTensors {
 };
 
 template <class S>
-void by_one_kernel(const Sequence& s, const BackwardTensors& t, const cuda::Runs& runs,
-                   const cuda::PersistentPlan& plan) {
+void by_one_kernel(const Sequence& s, const BackwardTensors& t, const OneKernel& kernel) {
   using T = cuda::Compute<S>;
-  const cuda::PersistentBackward<S> problem{runs,
+  const cuda::PersistentBackward<S> problem{kernel.runs,
                                             s.batch,
                                             s.hidden,
                                             {},
@@ -45,7 +43,7 @@ void by_one_kernel(const Sequence& s, const BackwardTensors& t, const cuda::Runs
                                             s.sizes.cell.same_gates ? nullptr : data<S>(t.dr),
                                             data<S>(t.d_h_0),
                                             data<S>(t.d_c_0)};
-  check_launch(cuda::launch_persistent(s.sizes.row, problem, plan, current_stream(s.device)),
+  check_launch(cuda::launch_persistent(s.sizes.row, problem, kernel.plan, current_stream(s.device)),
                "persistent_backward", s.sizes.cell);
 }
 
@@ -168,14 +166,8 @@ void multiply_rows(Tensor d_weight, const Tensor& d_rows, const Tensor& rows) {
 
 template <class S>
 void run(const Sequence& s, const BackwardTensors& t) {
-  const cuda::Shape shape{s.sizes.cell.gates, s.batch, s.hidden, sizeof(S),
-                          sizeof(cuda::Compute<S>)};
-  if (!t.weight_hr.defined() && !s.steps.empty()) {
-    const auto plan = cuda::plan_backward(shape, device_limits(s.device));
-    const auto runs = plan ? cuda::runs_of(s.steps) : std::nullopt;
-    if (runs) return by_one_kernel<S>(s, t, *runs, *plan);
-  }
-  BackwardSteps<S>(s, t).run();
+  const auto kernel = one_kernel<S>(s, t.weight_hr.defined(), cuda::plan_backward);
+  kernel ? by_one_kernel<S>(s, t, *kernel) : BackwardSteps<S>(s, t).run();
 }
 
 RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {

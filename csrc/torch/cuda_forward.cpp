@@ -5,7 +5,6 @@
 #include <ATen/ops/mm.h>
 #include <c10/core/DeviceGuard.h>
 
-#include "torch/cuda.h"
 #include "torch/cuda_recurrence.h"
 
 namespace fused_rnn {
@@ -17,10 +16,9 @@ struct ForwardTensors {
 };
 
 template <class S>
-void by_one_kernel(const Sequence& s, const ForwardTensors& t, const cuda::Runs& runs,
-                   const cuda::PersistentPlan& plan) {
+void by_one_kernel(const Sequence& s, const ForwardTensors& t, const OneKernel& kernel) {
   using T = cuda::Compute<S>;
-  const cuda::PersistentForward<S> problem{runs,
+  const cuda::PersistentForward<S> problem{kernel.runs,
                                            s.batch,
                                            s.hidden,
                                            {},
@@ -34,7 +32,7 @@ void by_one_kernel(const Sequence& s, const ForwardTensors& t, const cuda::Runs&
                                            data<S>(t.c_n),
                                            data<T>(t.cells),
                                            data<T>(t.tape)};
-  check_launch(cuda::launch_persistent(s.sizes.row, problem, plan, current_stream(s.device)),
+  check_launch(cuda::launch_persistent(s.sizes.row, problem, kernel.plan, current_stream(s.device)),
                "persistent_forward", s.sizes.cell);
 }
 
@@ -126,14 +124,8 @@ class ForwardSteps {
 
 template <class S>
 void run(const Sequence& s, const ForwardTensors& t) {
-  const cuda::Shape shape{s.sizes.cell.gates, s.batch, s.hidden, sizeof(S),
-                          sizeof(cuda::Compute<S>)};
-  if (!t.weight_hr.defined() && !s.steps.empty()) {
-    const auto plan = cuda::plan_forward(shape, device_limits(s.device));
-    const auto runs = plan ? cuda::runs_of(s.steps) : std::nullopt;
-    if (runs) return by_one_kernel<S>(s, t, *runs, *plan);
-  }
-  ForwardSteps<S>(s, t).run();
+  const auto kernel = one_kernel<S>(s, t.weight_hr.defined(), cuda::plan_forward);
+  kernel ? by_one_kernel<S>(s, t, *kernel) : ForwardSteps<S>(s, t).run();
 }
 
 // xg: given, or the layer's input projected.

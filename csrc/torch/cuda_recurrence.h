@@ -4,7 +4,7 @@
 #pragma once
 #include <type_traits>
 
-#include "cuda/launch.h"
+#include "torch/cuda.h"
 #include "torch/outputs.h"
 
 namespace fused_rnn {
@@ -57,6 +57,23 @@ cuda::Array<S, cuda::Compute<S>> array(const Tensor& tensor, int64_t row = 0) {
 
 inline Tensor contiguous(const MaybeTensor& tensor) {
   return defined(tensor) ? tensor->contiguous() : Tensor();
+}
+
+// What a persistent kernel is given beside tensors.
+struct OneKernel {
+  cuda::Runs runs;
+  cuda::PersistentPlan plan;
+};
+
+// None: step by step. `plan` is plan_forward or plan_backward.
+template <class S, class Plan>
+std::optional<OneKernel> one_kernel(const Sequence& s, bool projected, const Plan& plan) {
+  if (projected || s.steps.empty()) return std::nullopt;
+  const auto found =
+      plan({s.sizes.cell.gates, s.batch, s.hidden, sizeof(S), sizeof(cuda::Compute<S>)},
+           device_limits(s.device));
+  const auto runs = found ? cuda::runs_of(s.steps) : std::nullopt;
+  return runs ? std::optional(OneKernel{*runs, *found}) : std::nullopt;
 }
 
 // The kernels' names in errors are those of their files.
