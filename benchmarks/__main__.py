@@ -36,9 +36,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                      help="onnxruntime, openvino: in the inference of whole layers")  # fmt: skip
     run.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     run.add_argument("--device", default="cpu", choices=("cpu", "cuda"),
-                     help="cuda: against cuDNN, waiting for the device after each call")  # fmt: skip
+                     help="cuda: against cuDNN, each call to its end")  # fmt: skip
     run.add_argument("--shape", type=int, nargs=3, action="append", metavar=("B", "T", "H"),
-                     help="whole layers of this shape in place of the grid; may be repeated")  # fmt: skip
+                     help="whole layers of this shape, not the grid; repeatable")  # fmt: skip
     run.add_argument("--quick", action="store_true", help="a few small points, 0.3 s each")
     run.add_argument("--seconds", type=float, help="of timing a point (default: 2)")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the report")
