@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs tests/test_schedules.py, of the CUDA kernels, with the emulator built in one of its modes: plain, asan or race.
+# Runs tests/test_schedules.py, of the CUDA kernels, with the emulator built in one of its modes:
+# plain, asan or race.
 # usage: scripts/emulated.sh MODE [more pytest arguments]
 # It needs g++, and torch, ninja and the test extra in the Python that PYTHON names (python3).
 set -euo pipefail

@@ -39,15 +39,18 @@ def gradients(outputs: Results, inputs: Results) -> Results:
     """The gradients of a fixed random linear function of the outputs; zero where none flows."""
     generator = torch.Generator().manual_seed(11)
     pairs = [
-        (o, torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype))
+        (o, torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o))
         for o in outputs.values()
     ]
     tracked = [pair for pair in pairs if pair[0].requires_grad]
     tracked_outputs, weights = zip(*tracked, strict=True)
     leaves = list(inputs.values())
+    untouched = [tensor.detach().clone() for tensor in (*leaves, *weights)]
     found = torch.autograd.grad(
         tracked_outputs, leaves, weights, retain_graph=True, materialize_grads=True
     )
+    for tensor, value in zip((*leaves, *weights), untouched, strict=True):
+        assert torch.equal(tensor, value), "an argument or a gradient was written to"
     return {f"gradient of {name}": g for name, g in zip(inputs, found, strict=True)}
 
 

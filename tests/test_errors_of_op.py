@@ -245,3 +245,19 @@ def test_cuda_kernels_or_a_word_about_them() -> None:
     keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
     with pytest.raises(NotImplementedError, match="got CUDA tensors, but this build of fused_rnn"):
         torch.ops.fused_rnn.layer.default.redispatch(keys, *tensors, None, "lstm", False)
+
+
+@pytest.mark.parametrize("steps", [4, 60])  # fewer rows and more than the CPU's own product takes
+@pytest.mark.parametrize("op", ["layer_train", "recurrence_train"])
+def test_a_train_op_ignores_autocast(op: str, steps: int) -> None:
+    """It stands below autocast, and its dtypes are those of its arguments."""
+    arguments = getattr(Case("lstm", steps=steps), op.removesuffix("_train"))(torch.float32)
+    names = [*NAMES[op.removesuffix("_train")], "cell", "reverse"]
+    schema = [argument.name for argument in getattr(OPS, op).default._schema.arguments]
+    assert set(schema) == set(names)
+    given = [arguments.get(name) for name in schema[:-1]]
+    expected = getattr(OPS, op)(*given, False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = getattr(OPS, op)(*given, False)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)

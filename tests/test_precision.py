@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backends import CUDA, EMULATED, Backend, over_backends
-from cases import CASES, CELLS, DTYPES, Case, over
+from backends import CUDA, EMULATED, ONE_A_BLOCK, STEPS, Backend, over_backends
+from cases import CASES, CELLS, DTYPES, Case, over, random
 from compare import assert_as_accurate, assert_same
 from fused_rnn import functional
 from test_reference import REFERENCES, both_directions, run
@@ -60,3 +60,20 @@ def test_odd_sizes_on_cuda(case: Case, dtype: torch.dtype, backend: Backend) -> 
         assert_same(found, run(REFERENCES["recurrence"], arguments))
     else:
         check_lower_precision(case, dtype, "recurrence", backend)
+
+
+ALL_BITS = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+
+
+@over_backends(STEPS, ONE_A_BLOCK, CUDA)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_every_number_is_widened_and_rounded(dtype: torch.dtype, backend: Backend) -> None:
+    """relu(x + b) of all x of a dtype, whose sum in float32 is then rounded to it."""
+    x = ALL_BITS.view(dtype)
+    for seed in range(3):
+        bias = random(1, dtype=dtype, seed=seed)
+        arguments = {"xg": x.view(1, -1, 1), "h_0": x.new_zeros(len(x), 1), "bias_hh": bias}
+        arguments["weight_hh"] = x.new_zeros(1, 1)
+        found = functional.recurrence("rnn_relu", **backend.place(arguments))[0].cpu().flatten()
+        expected = (x.float() + bias.float()).relu().to(dtype)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)

@@ -53,22 +53,23 @@ FR_FN T clamp(T x, Element<T> low, Element<T> high) {
 }
 
 // The constants of exp in each precision: ln 2 in two parts (the first exact times any exponent),
-// and 1.5 * 2^(mantissa bits), which added to a number rounds it to an integer in its low bits.
+// and 1.5 * 2^(mantissa bits) + the exponent's bias, which added to a number rounds it to an integer and
+// leaves that, with the bias, in the low bits.
 template <class E>
 struct ExpConstants;
 template <>
 struct ExpConstants<float> {
-  static constexpr float kRound = 12582912.f, kLn2High = 0.693145751953125f,
+  static constexpr float kRound = 12582912.f + 127, kLn2High = 0.693145751953125f,
                          kLn2Low = 1.42860682e-6f;
   static constexpr float kLow = -87.f, kHigh = 89.f, kTanhHigh = 20.f;
-  static constexpr int kMantissa = 23, kBias = 127;
+  static constexpr int kMantissa = 23;
 };
 template <>
 struct ExpConstants<double> {
-  static constexpr double kRound = 6755399441055744., kLn2High = 0.693145751953125,
+  static constexpr double kRound = 6755399441055744. + 1023, kLn2High = 0.693145751953125,
                           kLn2Low = 1.42860682030941723212e-6;
   static constexpr double kLow = -708., kHigh = 710., kTanhHigh = 40.;
-  static constexpr int kMantissa = 52, kBias = 1023;
+  static constexpr int kMantissa = 52;
 };
 
 // exp(r) - 1 for |r| <= ln(2) / 2, with a small relative error: minimax forms of the Cephes library
@@ -104,8 +105,7 @@ FR_FN Exp<T> exp_parts(T x) {
   const T rounded = x * Element<T>(1.44269504088896340736) + C::kRound;
   const T n = rounded - C::kRound;
   const T r = (x - n * C::kLn2High) - n * C::kLn2Low;
-  const Bits exponent = bit_cast<Bits>(rounded) + C::kBias;
-  return {bit_cast<T>(exponent << C::kMantissa), expm1_reduced(r)};
+  return {bit_cast<T>(bit_cast<Bits>(rounded) << C::kMantissa), expm1_reduced(r)};
 }
 
 // 1 / (1 + exp(-x)). Below the smallest normal number it may be flushed to zero.

@@ -22,6 +22,30 @@ FR_DEVICE Saved<S, Compute<S>> saved_at(const PersistentBackward<S>& p, StepRows
           {{row(p.cells, before.row * H)}, {p.c_0}}};
 }
 
+// The gradient of the state after the last step.
+template <class S, int rows>
+FR_DEVICE State<Compute<S>> last_gradient(const PersistentBackward<S>& p, const Lane<rows>& lane) {
+  State<Compute<S>> grad{};
+  if (lane.exists) {
+    const int64_t at = lane.sequence * p.hidden + lane.unit;
+    if (p.grad_h_n) grad.h = widen(p.grad_h_n[at]);
+    if (p.grad_c_n) grad.c = widen(p.grad_c_n[at]);
+  }
+  return grad;
+}
+
+// weight_hh [depth][hidden] to weights [depth][pitch], each lane what dot() has it read.
+template <class S, int rows>
+FR_DEVICE void stage_rows(const S* weight_hh, int depth, int H, S* weights, int pitch,
+                          const Lane<rows>& lane, int slices) {
+  if (lane.works) {
+#pragma unroll 8
+    for (int row = lane.slice; row < depth; row += slices) {
+      weights[row * pitch + lane.unit] = weight_hh[row * H + lane.unit];
+    }
+  }
+}
+
 template <class Cell, class S, int rows>
 __global__ void __launch_bounds__(kPersistentThreads, 1)
     persistent_backward(PersistentBackward<S> p) {
@@ -33,28 +57,18 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
   SharedArena arena;
   S* const weights = arena.take<S>(G * H * pitch);   // [gates * hidden][pitch]
   T* const gates = arena.take<T>(2 * G * H * rows);  // [2][gates * hidden][rows]: dr
-  if (lane.works) {                                  // as dot() reads them
-#pragma unroll 8
-    for (int row = lane.slice; row < G * H; row += slices) {
-      weights[row * pitch + lane.unit] = p.weight_hh[row * H + lane.unit];
-    }
-  }
+  stage_rows(p.weight_hh, G * H, H, weights, pitch, lane, slices);
 
   int near = p.runs.count - 1;
   const auto has_step = [&](StepRows step) { return lane.exists && lane.sequence < step.size; };
   const auto rows_before = [&](int64_t i) {
     return i > 0 ? rows_of(p.runs, i - 1, near) : StepRows{0, 0};
   };
-  State<T> grad{};  // of the state after the step
-  if (lane.exists) {
-    const int64_t at = lane.sequence * H + lane.unit;
-    if (p.grad_h_n) grad.h = widen(p.grad_h_n[at]);
-    if (p.grad_c_n) grad.c = widen(p.grad_c_n[at]);
-  }
-
+  State<T> grad = last_gradient(p, lane);
   StepRows step = rows_of(p.runs, p.runs.steps - 1, near);
   StepRows before = rows_before(p.runs.steps - 1);
-  BackwardUnit<Cell, T> unit, ahead;  // what forward left is on its way a step before it is needed
+  BackwardUnit<Cell, T> unit,
+      ahead{};  // what forward left is on its way a step before it is needed
   const auto load_step = [&] {
     if (has_step(step)) {
       load_saved<1>(saved_at(p, step, before, Cell::kTape), lane.sequence, lane.unit, H, &ahead);

@@ -13,6 +13,31 @@ FR_DEVICE Made<S, Compute<S>> made_at(const PersistentForward<S>& p, int64_t row
           {p.tape ? p.tape + row * tape * p.hidden : nullptr}};
 }
 
+// weight_hh [gates * hidden][hidden] to weights [hidden][pitch], each lane what dot() has it read, so
+// that here too lanes never meet in a bank.
+template <int G, class S, int rows>
+FR_DEVICE void stage_gates(const S* weight_hh, int H, S* weights, int pitch, const Lane<rows>& lane,
+                           int slices) {
+  for (int column = lane.unit; lane.works && column < G * H; column += H) {
+#pragma unroll 8
+    for (int k = lane.slice; k < H; k += slices) {
+      weights[k * pitch + column] = weight_hh[column * H + k];
+    }
+  }
+}
+
+// The state before the first step; zero where there is none.
+template <class Cell, class S, int rows>
+FR_DEVICE State<Compute<S>> first_state(const PersistentForward<S>& p, const Lane<rows>& lane) {
+  State<Compute<S>> state{};
+  if (lane.exists) {
+    const int64_t at = lane.sequence * p.hidden + lane.unit;
+    state.h = widen(p.h_0[at]);
+    if constexpr (Cell::kHasC) state.c = widen(p.c_0[at]);
+  }
+  return state;
+}
+
 template <class Cell, class S, int rows>
 __global__ void __launch_bounds__(kPersistentThreads, 1)
     persistent_forward(PersistentForward<S> p) {
@@ -24,13 +49,7 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
   SharedArena arena;
   S* const weights = arena.take<S>(H * pitch);    // [hidden][pitch]: column gate * hidden + unit
   T* const states = arena.take<T>(2 * H * rows);  // [2][hidden][rows]
-  // As dot() reads them, so that here too lanes never meet in a bank.
-  for (int column = lane.unit; lane.works && column < G * H; column += H) {
-#pragma unroll 8
-    for (int k = lane.slice; k < H; k += slices) {
-      weights[k * pitch + column] = p.weight_hh[column * H + k];
-    }
-  }
+  stage_gates<G>(p.weight_hh, H, weights, pitch, lane, slices);
 
   const auto has_step = [&](StepRows step) { return lane.exists && lane.sequence < step.size; };
   const auto load_x = [&](StepRows step, ForwardUnit<Cell, T>& unit) {
@@ -39,21 +58,16 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
       load_gates<1>(xg, lane.sequence, lane.unit, H, &unit);
     }
   };
-  State<T> state{};
+  State<T> state = first_state<Cell>(p, lane);
   T bias[G] = {};
-  if (lane.exists) {
-    const int64_t at = lane.sequence * H + lane.unit;
-    state.h = widen(p.h_0[at]);
-    if constexpr (Cell::kHasC) state.c = widen(p.c_0[at]);
-    if (p.bias_hh) {
-      for (int g = 0; g < G; ++g) bias[g] = widen(p.bias_hh[g * H + lane.unit]);
-    }
+  if (lane.exists && p.bias_hh) {
+    for (int g = 0; g < G; ++g) bias[g] = widen(p.bias_hh[g * H + lane.unit]);
   }
   if (lane.owns) states[lane.unit * rows + lane.slice] = state.h;
 
   int near = 0;
   StepRows next = rows_of(p.runs, 0, near);
-  ForwardUnit<Cell, T> unit, ahead;  // x is on its way a step before it is needed
+  ForwardUnit<Cell, T> unit, ahead{};  // x is on its way a step before it is needed
   load_x(next, ahead);
   __syncthreads();  // weights, and states of the first step
   for (int64_t i = 0; i < p.runs.steps; ++i) {

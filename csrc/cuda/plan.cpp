@@ -45,30 +45,36 @@ double cycles_of(const PersistentPlan& plan, const Product& product, int gates) 
   return reads + std::max(issued, kGateCycles * gates) + kBarrierCycles;
 }
 
+// None: no room, or the model expects less of the step path.
 std::optional<PersistentPlan> plan(const Shape& shape, const Product& product,
-                                   const DeviceLimits& device) {
-  const int64_t hidden = shape.hidden;
-  if (hidden > kPersistentThreads || shape.batch == 0) return std::nullopt;
-  const auto slices = [hidden](int threads) {
-    int most = kWarp;
-    while (most > 1 && most * hidden > threads) most /= 2;
-    return most;
-  };
+                                   const DeviceLimits& device, int rows) {
+  const int most_threads = rows == 1 ? kSingleRowThreads : kPersistentThreads;
   PersistentPlan plan{};
-  plan.slices = slices(kPersistentThreads);
-  plan.rows = shape.batch > device.multiprocessors && plan.slices >= kRows ? kRows : 1;
-  if (plan.rows == 1) plan.slices = slices(kSingleRowThreads);
-  plan.pitch = pitch_for(product.outputs * hidden, plan.slices, shape.element_size);
-  plan.threads = static_cast<int>(round_up(hidden * plan.slices, kWarp));
-  plan.blocks = divide_up(shape.batch, plan.rows);
+  plan.rows = rows;
+  plan.slices = kWarp;
+  while (plan.slices > 1 && plan.slices * shape.hidden > most_threads) plan.slices /= 2;
+  if (plan.slices < rows || shape.hidden > kPersistentThreads) return std::nullopt;
+  plan.pitch = pitch_for(product.outputs * shape.hidden, plan.slices, shape.element_size);
+  plan.threads = static_cast<int>(round_up(shape.hidden * plan.slices, kWarp));
+  plan.blocks = divide_up(shape.batch, rows);
   plan.shared_bytes = round_up(product.depth * plan.pitch * shape.element_size, 16) +
-                      2 * product.depth * plan.rows * shape.compute_size;
+                      2 * product.depth * rows * shape.compute_size;
   const double waves = divide_up(plan.blocks, device.multiprocessors);
   if (plan.shared_bytes > device.shared_bytes ||
       waves * cycles_of(plan, product, shape.gates) > kStepPathCycles) {
     return std::nullopt;
   }
   return plan;
+}
+
+// A batch that the multiprocessors can divide among them is not bundled.
+std::optional<PersistentPlan> plan(const Shape& shape, const Product& product,
+                                   const DeviceLimits& device) {
+  if (shape.batch == 0) return std::nullopt;
+  if (shape.batch > device.multiprocessors) {
+    if (const auto bundled = plan(shape, product, device, kRows)) return bundled;
+  }
+  return plan(shape, product, device, 1);
 }
 
 }  // namespace

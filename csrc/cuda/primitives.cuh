@@ -17,14 +17,26 @@ namespace fused_rnn::cuda {
 
 constexpr size_t kSharedBytesUnasked = 48 << 10;  // more than this a kernel must ask for
 
+// The most that the device has, whatever a launch needs: other threads set it too.
+template <class Kernel>
+cudaError_t ask_for_all_shared(Kernel* kernel) {
+  int device = 0, most = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  }
+  if (error == cudaSuccess) {
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  }
+  return error;
+}
+
 // Starts a kernel; says what is wrong with the launch, or cudaSuccess.
 template <class Parameters>
 cudaError_t launch(void (*kernel)(Parameters), dim3 grid, dim3 block, size_t shared_bytes,
                    cudaStream_t stream, const Parameters& parameters) {
-  if (shared_bytes > kSharedBytesUnasked) {
-    const cudaError_t error = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
-    if (error != cudaSuccess) return error;
+  if (shared_bytes > kSharedBytesUnasked && ask_for_all_shared(kernel) != cudaSuccess) {
+    return cudaGetLastError();  // and forget it, or the next launch of anybody would report it
   }
   kernel<<<grid, block, shared_bytes, stream>>>(parameters);
   return cudaGetLastError();

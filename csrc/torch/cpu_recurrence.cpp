@@ -136,6 +136,7 @@ RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
 LayerTrain::Outputs forward(const LayerInputs& in, bool train) {
   const Sizes sizes = check(in);
   if (is_ours(in.input, in.weight_ih, in.bias_ih)) return forward(sizes, in.input, in, train);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const Tensor xg = at::linear(in.input, in.weight_ih, in.bias_ih);
   const ForwardInputs projected{xg,           in.h_0,         in.c_0,  in.weight_hh, in.bias_hh,
                                 in.weight_hr, in.batch_sizes, in.cell, in.reverse};

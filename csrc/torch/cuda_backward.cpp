@@ -128,7 +128,7 @@ class BackwardSteps {
   Tensor d_hidden_;  // [batch, hidden]: dh before the projection
 };
 
-// h before every row, in the order of rows: stretches of the output and of h_0.
+// h before every row, in the order of rows: a copy of stretches of the output and of h_0.
 Tensor states_before(const Sequence& s, const BackwardTensors& t) {
   struct Stretch {
     bool initial;

@@ -161,6 +161,7 @@ RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
 
 LayerTrain::Outputs forward(const LayerInputs& in, bool train) {
   const Sizes sizes = check(in);
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return forward(sizes, at::linear(in.input, in.weight_ih, in.bias_ih), in, train);
 }
 

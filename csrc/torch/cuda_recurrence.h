@@ -45,10 +45,13 @@ auto visit_dtype(at::ScalarType dtype, const F& function) {
 // The data of a tensor from a row on; null for an undefined tensor.
 template <class S>
 S* data(const Tensor& tensor, int64_t row = 0) {
-  using Pointer = std::conditional_t<std::is_const_v<S>, const void*, void*>;
   if (!tensor.defined()) return nullptr;
   const int64_t offset = row ? row * tensor.size(-1) : 0;
-  return static_cast<S*>(Pointer(tensor.data_ptr())) + offset;
+  if constexpr (std::is_const_v<S>) {
+    return static_cast<S*>(tensor.const_data_ptr()) + offset;
+  } else {
+    return static_cast<S*>(tensor.mutable_data_ptr()) + offset;
+  }
 }
 template <class S>
 cuda::Array<S, cuda::Compute<S>> array(const Tensor& tensor, int64_t row = 0) {
@@ -78,8 +81,8 @@ std::optional<OneKernel> one_kernel(const Sequence& s, bool projected, const Pla
 
 // The kernels' names in errors are those of their files.
 inline void check_launch(const char* error, const char* kernel, const CellInfo& cell) {
-  TORCH_CHECK(!error, "fused_rnn: the CUDA kernel ", kernel, " of the cell '", cell.name,
-              "' was not started: ", error);
+  TORCH_CHECK(!error, "fused_rnn: starting the CUDA kernel ", kernel, " of the cell '", cell.name,
+              "' found an error, its own or of earlier work on the device: ", error);
 }
 
 }  // namespace fused_rnn
