@@ -89,12 +89,12 @@ __global__ void __launch_bounds__(kPersistentThreads, 1)
     T* const dr = gates + i % 2 * G * H * rows;
     if (lane.owns) {
       for (int g = 0; g < G; ++g) {
-        dr[(g * H + lane.unit) * rows + lane.slice] = has_gates ? unit.dr[g] : T(0);
+        dr[(g * H + lane.unit) * rows + lane.slice] = unit.dr[g];
       }
     }
     step = before;
     before = rows_before(i - 1);
-    if (i > 0) load_step();
+    load_step();
     __syncthreads();  // dr; and the weights
     T sums[1][rows] = {};
     if (lane.works) dot(weights + lane.unit, pitch, 0, dr, G * H, lane.slice, slices, sums);
