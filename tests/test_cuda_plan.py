@@ -136,3 +136,24 @@ def test_no_shared_memory(direction: str) -> None:
         )
         is None
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("size", "hidden", "width", "block", "grid"),
+    [
+        (1, 1, 1, (1, 256), (1, 1)),
+        (257, 1, 1, (1, 256), (2, 1)),
+        (5, 7, 1, (8, 32), (1, 1)),
+        (5, 8, 1, (8, 32), (1, 1)),
+        (33, 32, 4, (8, 32), (2, 1)),
+        (3, 256, 1, (256, 1), (3, 1)),
+        (3, 257, 1, (256, 1), (3, 2)),
+        (3, 1028, 4, (256, 1), (3, 2)),
+    ],
+)
+def test_threads_of_a_step(
+    size: int, hidden: int, width: int, block: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    """As few lanes without a unit as a power of two allows, and 256 threads."""
+    found = emulated_module().plan_step(size=size, hidden=hidden, width=width)
+    assert (found["block"], found["grid"]) == (block, grid)

@@ -157,7 +157,7 @@ def _glue() -> list[Path]:
 
 
 def build_module(mode: str, csrc: Path = CSRC, folder: Path | None = None) -> Path:
-    """The extension module; with `csrc`, files of another folder in place of those of the same name.
+    """The extension module; with `csrc`, files of another folder for those of the same name.
 
     Compiled again, to `folder`, is then what includes one of them; but for the glue, which does not
     see what a kernel or a plan does. ninja goes by times: a file put back must be a new one.

@@ -64,6 +64,14 @@ py::object plan_for(int gates, int64_t batch, int64_t hidden, int element_size, 
   return dict;
 }
 
+py::dict plan_step(int64_t size, int64_t hidden, int width) {
+  const cuda::StepPlan found = cuda::plan_step(size, hidden, width);
+  py::dict dict;
+  dict["block"] = py::make_tuple(found.block_x, found.block_y);
+  dict["grid"] = py::make_tuple(found.grid_x, found.grid_y);
+  return dict;
+}
+
 template <Plan plan>
 void define_plan(py::module_& module, const char* name) {
   module.def(name, &plan_for<plan>, py::kw_only(), py::arg("gates"), py::arg("batch"),
@@ -115,6 +123,8 @@ PYBIND11_MODULE(fused_rnn_emulated, module) {
              "The limits of the device that is emulated.");
   define_plan<cuda::plan_forward>(module, "plan_forward");
   define_plan<cuda::plan_backward>(module, "plan_backward");
+  module.def("plan_step", &plan_step, py::kw_only(), py::arg("size"), py::arg("hidden"),
+             py::arg("width"), "See csrc/cuda/plan.h.");
   module.def("launches", [] { return emulator::launches; }, "Kernels run so far.");
   module.def("switches", [] { return emulator::switches; }, "Changes of CUDA thread so far.");
   module.def("step_forward_dual", &of_list<step_forward_dual>, "See emulator/step_duals.h.");
