@@ -88,7 +88,7 @@ std::optional<PersistentPlan> plan_backward(const Shape& shape, const DeviceLimi
 }
 
 StepPlan plan_step(int64_t size, int64_t hidden, int width) {
-  const int64_t packs = divide_up(hidden, width);
+  const int64_t packs = hidden / width;
   StepPlan plan{};
   plan.block_x = kStepThreads;
   while (plan.block_x / 2 >= packs) plan.block_x /= 2;
