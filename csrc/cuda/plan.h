@@ -36,8 +36,8 @@ constexpr int kPersistentThreads = 512;  // of a block at most
 std::optional<PersistentPlan> plan_forward(const Shape& shape, const DeviceLimits& device);
 std::optional<PersistentPlan> plan_backward(const Shape& shape, const DeviceLimits& device);
 
-// The threads of a step's kernel, `width` units each, which divides hidden: x goes over units, y over sequences in a
-// block, and the other way round in the grid, whose x has no limit to speak of.
+// The threads of a step's kernel, `width` units each, which divides hidden: x goes over units, y over
+// sequences in a block, and the other way round in the grid, whose x has no limit to speak of.
 struct StepPlan {
   int block_x, block_y;
   int64_t grid_x, grid_y;
