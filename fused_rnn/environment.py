@@ -16,6 +16,8 @@ def report() -> str:
     architectures = ", ".join(build["cuda_architectures"].replace(" ", ";").split(";"))
     built = f"built for {architectures} by nvcc {build['cuda_toolkit']}"
     cuda_choice = "FUSED_RNN_CUDA=1 (for every GPU) or 0 (for none) before pip install changes it"
+    if torch.version.cuda is None:
+        cuda_choice = "install a torch with CUDA, then fused_rnn again, to have them"
     isa_choice = "ATEN_CPU_CAPABILITY=default, avx2 or avx512 in the environment lowers it"
     thread_choice = "torch.set_num_threads(n), or OMP_NUM_THREADS=n in the environment"
     lines = {

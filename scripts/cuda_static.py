@@ -55,17 +55,26 @@ DEVICES = {
 
 _PLAN = """
 #include <iostream>
+#include <string>
+#include "cells/table.h"
 #include "cuda/plan.h"
+using namespace fused_rnn;
 using namespace fused_rnn::cuda;
-int main() {  // forward gates batch element_size compute_size multiprocessors shared_bytes
+int main() {  // forward cell rows batch element_size compute_size multiprocessors shared_bytes
   bool forward;
+  std::string cell;
+  int rows;
   Shape shape{};
   DeviceLimits device{};
-  while (std::cin >> forward >> shape.gates >> shape.batch >> shape.element_size >>
+  while (std::cin >> forward >> cell >> rows >> shape.batch >> shape.element_size >>
          shape.compute_size >> device.multiprocessors >> device.shared_bytes) {
+    for (const CellInfo& info : Cells::kInfo) {
+      if (cell == info.name) shape.gates = info.gates;
+    }
     std::optional<PersistentPlan> plan;
     for (shape.hidden = kPersistentThreads; shape.hidden > 0 && !plan; shape.hidden -= !plan) {
       plan = (forward ? plan_forward : plan_backward)(shape, device);
+      if (plan && plan->rows != rows) plan.reset();
       if (plan) std::cout << shape.hidden << ' ' << plan->threads << ' ' << plan->shared_bytes;
     }
     std::cout << std::endl;
@@ -89,12 +98,12 @@ def plan_launches(kernels: Iterable[Kernel]) -> dict[tuple[str, int], Launch]:
     questions = []
     for kernel in persistent:
         device = DEVICES[kernel.arch]
-        gates = {"lstm": 4, "gru": 3}.get(kernel.cell, 1)
         batch = 1 if kernel.lanes == 1 else device.multiprocessors + 1
         stored = {"double": 8, "float": 4}.get(kernel.dtype, 2)
         limits = [device.multiprocessors, device.block_shared_bytes]
         forward = int("forward" in kernel.function)
-        questions.append([forward, gates, batch, stored, max(stored, 4), *limits])
+        widths = [stored, max(stored, 4)]
+        questions.append([forward, kernel.cell, kernel.lanes, batch, *widths, *limits])
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "plan.cpp", Path(folder) / "plan"
         source.write_text(_PLAN)

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export FUSED_RNN_EMULATED=$1
+export FUSED_RNN_EMULATED=${1:?usage: scripts/emulated.sh plain|asan|race [more pytest arguments]}
 shift
 python=${PYTHON:-python3}
 

@@ -38,8 +38,11 @@ from emulator import build  # noqa: E402
 MODES = ("plain", "asan", "race")
 SUITE = ["tests/test_schedules.py"]
 # Bounds do not depend on the schedule, and races hardly; both builds are slow.
-SELECTION = {"plain": [], "asan": ["-k", "not lifo and not random and not bits"],
-             "race": ["-k", "not lifo and not random:2 and not bits"]}  # fmt: skip
+SELECTION = {
+    "plain": [],
+    "asan": ["-k", "not lifo and not random and not bits"],
+    "race": ["-k", "not lifo and not random:2 and not bits"],
+}
 HOST_SUITE = ["tests/test_cuda_plan.py", "tests/test_cuda_paths.py"]  # of what decides a launch
 HOST_FILES = ("cuda/plan.cpp", "cuda/runs.cpp", "cuda/launch.cuh")
 

@@ -120,6 +120,12 @@ def choice(text: str, span: Span) -> Iterator[Change]:
     yield _stripped(text, span), "false"
 
 
+def guard_of(text: str, span: Span) -> Iterator[Change]:
+    """Of an `if`: what it guards is always done; and never, where that is to leave."""
+    leaves = re.match(r"\)\s*\{?\s*(return|continue)\b", text[span[1] :])
+    yield from (choice if leaves else guard)(text, span)
+
+
 def loop(text: str, span: Span) -> Iterator[Change]:
     """As a guard, but not for ever."""
     whole = _stripped(text, span)
@@ -193,7 +199,7 @@ RULES = [
     Rule("async copy", ALL, group(r"(?P<x>cp_async_(?:wait|commit)\([^()]*\))", "(void)0")),
     Rule("shuffle's mask", ALL, group(r"__shfl\w+\((?P<x>\w+),", "0xFFFFu")),
     Rule("shuffle's lane", ALL, group(r"__shfl\w+\([^()]*, (?P<x>\w+)\)", r"(\g<x> ^ 4)")),
-    Rule("guard", ALL, brackets(r"\bif \(", guard)),
+    Rule("guard", ALL, brackets(r"\bif \(", guard_of)),
     Rule("guard", ALL, brackets(r"\bwhile \(", loop)),
     Rule("guard", ALL, brackets(r"\b(?:works|owns|exists)\(", guard)),
     Rule("guard", KERNELS, group(r"return (?P<x>[^;?]+ && [^;?]+);", guard)),
@@ -214,15 +220,14 @@ RULES = [
     Rule("rows", PERSISTENT, group(r"(?P<x>before)\.(?:row|size)\b", "step")),
     Rule("rows", KERNELS, group(r"int64_t\((?P<x>blockIdx\.\w)\)", "0")),
     Rule("rows", RUNS, group(r"(?P<x>runs\.direction \* |run\.row \+ | - run\.first)", "")),
-    Rule("rows", RUNS, group(r"(?P<x>\bi|steps\[i\]\.row), steps", "0")),
+    Rule("rows", RUNS, group(r"(?P<x>\bi|steps\[i\]\.row)(?=, steps)", "0")),
     Rule("runs", RUNS, group(r"&& (?P<x>.+\.size == .+\.size)\)", "false")),
-    Rule("runs", RUNS, group(r"(?P<x>runs\.count == Runs::kMost)", "false")),
     Rule("plan", PLAN, group(r"return \((?P<x>n \+ by - 1)\)", "n")),
     Rule(
         "plan", PLAN, group(r"(?:plan\.\w+|packs) = (?P<x>divide_up\((.+), (.+)\));", r"\2 / (\3)")
     ),
     Rule("plan", PLAN, group(r"(?P<x>round_up\(([^()]+), \w+\))[ ;]", r"(\2)")),
-    Rule("plan", PLAN, group(r"(?P<x>product\.outputs \* hidden)", r"\g<x> - 1")),
+    Rule("plan", PLAN, group(r"(?P<x>product\.outputs \* \S*hidden)", r"\g<x> - 1")),
     Rule("plan", PLAN, group(r"(?P<x>2 \* product[^;]+);", r"\g<x> - shape.compute_size")),
 ]
 
