@@ -146,7 +146,7 @@ def _glue() -> list[Path]:
     from torch.utils.cpp_extension import include_paths
 
     graph = Graph(BUILD / "glue")
-    flags = [*COMMON, "-O1", "-g0", "-fopenmp", "-fno-gnu-unique", "-DFUSED_RNN_EMULATED"]
+    flags = [*COMMON, "-O1", "-g0", "-fopenmp", "-fno-gnu-unique"]
     flags += [f"-DTORCH_EXTENSION_NAME={MODULE}", f"-I{CSRC}"]
     flags += [f"-isystem{path}" for path in [*include_paths(), sysconfig.get_path("include")]]
     sources = [path for pattern in GLUE for path in sorted(CSRC.glob(pattern))]
