@@ -122,6 +122,9 @@ def choice(text: str, span: Span) -> Iterator[Change]:
 
 def guard_of(text: str, span: Span) -> Iterator[Change]:
     """Of an `if`: what it guards is always done; and never, where that is to leave."""
+    if text.startswith("const ", span[0]):  # the condition declares what it guards
+        yield from ((span, f"{text[slice(*span)]}; {value}") for value in ("true", "false"))
+        return
     leaves = re.match(r"\)\s*\{?\s*(return|continue)\b", text[span[1] :])
     yield from (choice if leaves else guard)(text, span)
 

@@ -81,3 +81,15 @@ def test_a_launch_that_the_device_refuses(backend: Backend) -> None:
         launches(case)
     emulated_module().device(multiprocessors=1000, shared_bytes=backend.shared_bytes)
     assert launches(case) == 1
+
+
+@over_backends(STEPS)
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+def test_packs_of_units_where_they_fit(training: bool, backend: Backend) -> None:
+    """Four units a thread take a quarter of the threads, which the emulator runs once each."""
+    switches = {}
+    for hidden_size in (2048, 2049):
+        before = emulated_module().switches()
+        launches(Case("rnn_tanh", hidden_size=hidden_size, batch=1, steps=1), training)
+        switches[hidden_size] = emulated_module().switches() - before
+    assert switches[2049] > 4 * switches[2048]

@@ -128,14 +128,39 @@ def test_many_sequences_take_the_other_path(direction: str, device: str) -> None
 
 
 @each_pass
-def test_no_shared_memory(direction: str) -> None:
-    assert (
-        getattr(emulated_module(), f"plan_{direction}")(
-            gates=1, batch=1, hidden=1, element_size=4, compute_size=4,
-            multiprocessors=4, shared_bytes=0,
-        )
-        is None
-    )  # fmt: skip
+def test_no_sequences_no_plan(direction: str) -> None:
+    assert plan(direction, "sm_90 (H100)", "gru", "float32", 0, 16) is None
+
+
+@each_pass
+def test_shared_memory_to_the_last_byte(direction: str) -> None:
+    make = getattr(emulated_module(), f"plan_{direction}")
+    problem = {"gates": 3, "batch": 1, "hidden": 16, "element_size": 4, "compute_size": 4}
+    limits = {"multiprocessors": 4, "shared_bytes": 227 * 1024}
+    found = make(**problem, **limits)
+    assert make(**problem, **{**limits, "shared_bytes": found["shared_bytes"]}) == found
+    assert make(**problem, **{**limits, "shared_bytes": found["shared_bytes"] - 1}) is None
+    assert make(**problem, **{**limits, "shared_bytes": 0}) is None
+
+
+@each_pass
+@pytest.mark.parametrize(
+    ("batch", "hidden", "rows", "slices"),
+    [
+        (1, 8, 1, 32),
+        (1, 9, 1, 16),
+        (1, 128, 1, 2),
+        (1, 129, 1, 1),
+        (133, 16, 4, 32),
+        (133, 17, 4, 16),
+        (133, 128, 4, 4),
+        (133, 129, 1, 1),
+    ],
+)
+def test_lanes_of_a_unit(direction: str, batch: int, hidden: int, rows: int, slices: int) -> None:
+    """As many as the threads of a block allow: 256 of them for one row, 512 for four."""
+    found = plan(direction, "sm_90 (H100)", "rnn_tanh", "float32", batch, hidden)
+    assert (found["rows"], found["slices"]) == (rows, slices)
 
 
 @pytest.mark.parametrize(

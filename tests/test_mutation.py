@@ -26,6 +26,7 @@ if (only_nvcc) __syncthreads();
 #else
 if (a && (b || c) && unit < hidden) x = 1;
 if (a || i >= 0) return;
+if (const auto d = e(f)) return d;
 while (near < n && rows[near].first <= i) ++near;
 __syncthreads();
 x += __shfl_xor_sync(kAllLanes, y[0], lanes);
@@ -43,22 +44,24 @@ CHANGES = [  # line, old, new
     (6, "i >= 0", "false"),
     (6, ">=", ">"),
     (6, "a || i >= 0", "false"),
-    (7, "near < n", "true"),
-    (7, "<", "<="),
-    (7, "rows[near].first <= i", "true"),
-    (7, "<=", "<"),
-    (8, "__syncthreads()", "(void)0"),
-    (8, "__syncthreads()", "__syncwarp()"),
-    (9, "kAllLanes", "0xFFFFu"),
-    (9, "lanes", "(lanes ^ 4)"),
-    (10, "array", "true"),
-    (10, "array", "false"),
-    (11, "kept", "true"),
-    (11, "kept", "false"),
-    (12, "a.b", "true"),
-    (12, "i", "i + 1"),
-    (12, "<", "<="),
-    (12, "(i + 1) % 2", "i % 2"),
+    (7, "const auto d = e(f)", "const auto d = e(f); true"),
+    (7, "const auto d = e(f)", "const auto d = e(f); false"),
+    (8, "near < n", "true"),
+    (8, "<", "<="),
+    (8, "rows[near].first <= i", "true"),
+    (8, "<=", "<"),
+    (9, "__syncthreads()", "(void)0"),
+    (9, "__syncthreads()", "__syncwarp()"),
+    (10, "kAllLanes", "0xFFFFu"),
+    (10, "lanes", "(lanes ^ 4)"),
+    (11, "array", "true"),
+    (11, "array", "false"),
+    (12, "kept", "true"),
+    (12, "kept", "false"),
+    (13, "a.b", "true"),
+    (13, "i", "i + 1"),
+    (13, "<", "<="),
+    (13, "(i + 1) % 2", "i % 2"),
 ]
 
 
@@ -136,6 +139,8 @@ def test_equivalent_mutants_exist() -> None:
         ("E   AssertionError: output: Tensor-likes are not close!", "numbers"),
         ("E   RuntimeError: data race: read by block", "data race"),
         ("E   RuntimeError: deadlock: all wait", "emulator: deadlock"),
+        ("E   RuntimeError: fused_rnn: starting the CUDA kernel x", "refused launch"),
+        ("E   ValueError: max of nothing\nFAILED tests/test_cuda_plan.py", "ValueError"),
         ("==7==ERROR: AddressSanitizer: heap-buffer-overflow on", "ASan: heap-buffer-overflow"),
         ("a.cuh:3:5: runtime error: index 4 out of bounds", "UBSan: index 4 out of bounds"),
     ],
@@ -147,10 +152,11 @@ def test_how_it_failed(output: str, how: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_broken_run_catches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    completed = subprocess.CompletedProcess([], 4, stdout="ImportError: no module", stderr="")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: completed)
-    with pytest.raises(RuntimeError, match="no module"):
-        ms.how_it_failed("plain", Path("module"), [], 1)
+    for output in ("E   ImportError: no module", "E   RuntimeError: no module\nERROR tests/"):
+        completed = subprocess.CompletedProcess([], 1, stdout=output, stderr="")
+        monkeypatch.setattr(subprocess, "run", lambda *_, c=completed, **__: c)
+        with pytest.raises(RuntimeError, match="another reason:\n.*no module"):
+            ms.how_it_failed("plain", Path("module"), [], 1)
 
 
 @pytest.mark.slow
