@@ -196,8 +196,8 @@ def markdown(results: Sequence[Result], seconds: float) -> Iterator[str]:
     versions = subprocess.check_output([build.COMPILER, "--version"], text=True).splitlines()[0]
     yield "# Bugs planted in the CUDA kernels\n"
     yield "Made by `scripts/mutate_sync.py --markdown docs/mutations.md`; do not edit. One change"
-    yield "at a time, and how the tests failed in a build of the emulator. Empty: not tried, since a"
-    yield "build before had caught it.\n"
+    yield "at a time, and how the tests failed in a build of the emulator. Empty: not tried, since"
+    yield "a build before had caught it.\n"
     yield f"{date.today()}, {versions}, Python {platform.python_version()}, {seconds / 60:.0f} min."
     yield summary(results) + "\n"
     yield "| rule | place | change | plain | asan | race |"
