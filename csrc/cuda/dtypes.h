@@ -25,14 +25,12 @@ struct Array {
   S* value;
 
   FR_FN explicit operator bool() const { return value != nullptr; }
-  FR_FN Array operator+(int64_t offset) const { return {value + offset}; }
 };
 template <class S, class T>
 struct Array<S, Dual<T>> {
   S *value, *tangent;
 
   FR_FN explicit operator bool() const { return value != nullptr; }
-  FR_FN Array operator+(int64_t offset) const { return {value + offset, tangent + offset}; }
 };
 
 template <class S, class T>

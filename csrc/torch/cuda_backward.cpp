@@ -3,7 +3,6 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
@@ -43,7 +42,7 @@ void by_one_kernel(const Sequence& s, const BackwardTensors& t, const OneKernel&
                                             s.sizes.cell.same_gates ? nullptr : data<S>(t.dr),
                                             data<S>(t.d_h_0),
                                             data<S>(t.d_c_0)};
-  check_launch(cuda::launch_persistent(s.sizes.row, problem, kernel.plan, current_stream(s.device)),
+  check_launch(cuda::launch_persistent(s.sizes.row, problem, kernel.plan, s.stream),
                "persistent_backward", s.sizes.cell);
 }
 
@@ -64,14 +63,15 @@ class BackwardSteps {
                                   : at::zeros({s.batch, s.hidden}, options);
     }
     if (t.d_out.defined()) d_hidden_ = at::empty({s.batch, s.hidden}, t.output.options());
+    if (t.grad_output.defined()) grad_output_ = t.grad_output.view({s.rows, s.out});
   }
 
   void run() {
     for (size_t i = s_.steps.size(); i-- > 0;) {
       const Step& step = s_.steps[i];
       if (t_.d_out.defined()) project(step);
-      check_launch(cuda::launch_step(s_.sizes.row, arguments(i), current_stream(s_.device)),
-                   "step_backward", s_.sizes.cell);
+      check_launch(cuda::launch_step(s_.sizes.row, arguments(i), s_.stream), "step_backward",
+                   s_.sizes.cell);
       if (i > 0 || t_.d_h_0.defined()) {
         Tensor carry = carry_.narrow(0, 0, step.size);
         at::mm_out(carry, t_.dr.narrow(0, step.row, step.size), t_.weight_hh);
@@ -89,9 +89,8 @@ class BackwardSteps {
   void project(const Step& step) {
     Tensor d_out = t_.d_out.narrow(0, step.row, step.size);
     const Tensor carry = carry_.narrow(0, 0, step.size);
-    if (t_.grad_output.defined()) {
-      at::add_out(d_out, t_.grad_output.view({s_.rows, s_.out}).narrow(0, step.row, step.size),
-                  carry);
+    if (grad_output_.defined()) {
+      at::add_out(d_out, grad_output_.narrow(0, step.row, step.size), carry);
     } else {
       d_out.copy_(carry);
     }
@@ -106,7 +105,7 @@ class BackwardSteps {
     return {step.size,
             s_.hidden,
             {step.kept,
-             array<const S>(projected ? Tensor() : t_.grad_output, step.row),
+             array<const S>(projected ? Tensor() : grad_output_, step.row),
              array<const S>(t_.output, step.row),
              array<const T>(t_.cells, step.row),
              array<const T>(t_.tape, step.row),
@@ -122,10 +121,11 @@ class BackwardSteps {
 
   const Sequence& s_;
   const BackwardTensors& t_;
-  Tensor carry_;     // [batch, out]: dh through the matrix product, from grad_h_n on
-  Tensor direct_;    // [batch, hidden]: dh beside it
-  Tensor d_c_;       // [batch, hidden]
-  Tensor d_hidden_;  // [batch, hidden]: dh before the projection
+  Tensor carry_;        // [batch, out]: dh through the matrix product, from grad_h_n on
+  Tensor direct_;       // [batch, hidden]: dh beside it
+  Tensor d_c_;          // [batch, hidden]
+  Tensor d_hidden_;     // [batch, hidden]: dh before the projection
+  Tensor grad_output_;  // [rows, out]
 };
 
 // h before every row, in the order of rows: a copy of stretches of the output and of h_0.

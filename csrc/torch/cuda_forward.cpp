@@ -32,7 +32,7 @@ void by_one_kernel(const Sequence& s, const ForwardTensors& t, const OneKernel& 
                                            data<S>(t.c_n),
                                            data<T>(t.cells),
                                            data<T>(t.tape)};
-  check_launch(cuda::launch_persistent(s.sizes.row, problem, kernel.plan, current_stream(s.device)),
+  check_launch(cuda::launch_persistent(s.sizes.row, problem, kernel.plan, s.stream),
                "persistent_forward", s.sizes.cell);
 }
 
@@ -50,14 +50,17 @@ class ForwardSteps {
         r_(at::empty({s.batch, s.gates}, t.xg.options())) {
     if (s.sizes.cell.has_c)
       c_ = t.c_0.to(compute_dtype(t.xg.scalar_type()), false, !t.cells.defined());
-    if (t.weight_hr.defined()) hidden_ = at::empty({s.batch, s.hidden}, t.xg.options());
+    if (t.weight_hr.defined()) {
+      hidden_ = at::empty({s.batch, s.hidden}, t.xg.options());
+      projection_ = t.weight_hr.t();
+    }
   }
 
   void run() {
     for (size_t i = 0; i < s_.steps.size(); ++i) {
       product(i);
-      check_launch(cuda::launch_step(s_.sizes.row, arguments(i), current_stream(s_.device)),
-                   "step_forward", s_.sizes.cell);
+      check_launch(cuda::launch_step(s_.sizes.row, arguments(i), s_.stream), "step_forward",
+                   s_.sizes.cell);
       if (hidden_.defined()) project(s_.steps[i]);
       end(i);
     }
@@ -97,7 +100,7 @@ class ForwardSteps {
 
   void project(const Step& step) {
     Tensor h = output_.narrow(0, step.row, step.size);
-    at::mm_out(h, hidden_.narrow(0, 0, step.size), t_.weight_hr.t());
+    at::mm_out(h, hidden_.narrow(0, 0, step.size), projection_);
   }
 
   // The sequences whose last step this is.
@@ -115,11 +118,12 @@ class ForwardSteps {
 
   const Sequence& s_;
   const ForwardTensors& t_;
-  Tensor output_;  // [rows, out]
-  Tensor weight_;  // [out, gates * hidden]
-  Tensor r_;       // [batch, gates * hidden]
-  Tensor c_;       // [batch, hidden], as computed with: initial, or in place
-  Tensor hidden_;  // [batch, hidden]: h before its projection
+  Tensor output_;      // [rows, out]
+  Tensor weight_;      // [out, gates * hidden]
+  Tensor r_;           // [batch, gates * hidden]
+  Tensor c_;           // [batch, hidden], as computed with: initial, or in place
+  Tensor hidden_;      // [batch, hidden]: h before its projection
+  Tensor projection_;  // [hidden, out]
 };
 
 template <class S>

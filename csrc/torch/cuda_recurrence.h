@@ -16,6 +16,7 @@ struct Sequence {
   std::vector<Step> steps;
   bool reverse;
   c10::Device device;
+  cuda::Stream stream;  // the current one
 
   template <class Inputs>
   Sequence(const Sizes& s, const Tensor& like, const Inputs& in)
@@ -27,7 +28,8 @@ struct Sequence {
         gates(s.cell.gates * hidden),
         steps(checked_steps(s, in.batch_sizes, in.reverse)),
         reverse(in.reverse),
-        device(like.device()) {}
+        device(like.device()),
+        stream(current_stream(device)) {}
 
   // Row of the step before step i; of no meaning where there is none.
   int64_t row_before(size_t i) const { return i ? steps[i - 1].row : 0; }
