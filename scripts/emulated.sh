@@ -6,15 +6,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export FUSED_RNN_EMULATED=${1:?usage: scripts/emulated.sh plain|asan|race [more pytest arguments]}
+mode=${1:?usage: scripts/emulated.sh plain|asan|race [more pytest arguments]}
 shift
-python=${PYTHON:-python3}
 
-if [[ $FUSED_RNN_EMULATED == asan ]]; then
-  # Python itself is not compiled for it, so the runtimes come first (scripts/sanitize.sh).
-  for library in libasan.so libubsan.so libstdc++.so.6; do
-    LD_PRELOAD=${LD_PRELOAD:+$LD_PRELOAD:}$(realpath "$(gcc -print-file-name=$library)")
-  done
-  export LD_PRELOAD ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
-fi
-"$python" -m pytest -p no:cacheprovider --capture=sys tests/test_schedules.py "$@"
+exec "${PYTHON:-python3}" -c 'import os, sys
+sys.path.append("tests")
+from emulator import build
+pytest = [sys.executable, "-m", "pytest", *sys.argv[2:]]
+os.execve(sys.executable, pytest, build.environment(sys.argv[1]))
+' "$mode" -p no:cacheprovider --capture=sys tests/test_schedules.py "$@"

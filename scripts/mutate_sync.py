@@ -120,8 +120,7 @@ def suite_of(file: str, mode: str) -> tuple[str, ...]:
 def how_it_failed(mode: str, module: Path, suite: Sequence[str], timeout: float) -> str | None:
     """Runs tests up to the first failure; None if there is none."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    env = build.environment(mode)
-    env |= {"FUSED_RNN_EMULATED": mode, "FUSED_RNN_EMULATED_MODULE": str(module)}
+    env = build.environment(mode) | {"FUSED_RNN_EMULATED_MODULE": str(module)}
     run = functools.partial(subprocess.run, cwd=ROOT, env=env, capture_output=True, text=True)
     try:
         result = run([*command, "--capture=sys", "--tb=short", *suite], timeout=timeout)

@@ -11,6 +11,7 @@ import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -88,7 +89,7 @@ def emulated_module() -> ModuleType:
     """The module of the chosen build, compiled where it is not up to date."""
     module = os.environ.get("FUSED_RNN_EMULATED_MODULE")
     mode = os.environ.get("FUSED_RNN_EMULATED", "plain")
-    return build.load(build.Path(module) if module else build.build_module(mode))
+    return build.load(Path(module) if module else build.build_module(mode))
 
 
 def set_schedule(text: str) -> None:

@@ -63,6 +63,14 @@ def run_module(module: torch.nn.Module, input: Any, hx: Any = None) -> Results:
     return {**{n: o.detach() for n, o in outputs.items()}, **gradients(outputs, inputs)}
 
 
+def smooth(cell: str, results: Results) -> Results:
+    """What may be compared below float64: where rounding moves a value of relu across 0, its
+    derivative jumps and a gradient is another one."""
+    if cell != "rnn_relu":
+        return results
+    return {name: value for name, value in results.items() if not name.startswith("gradient")}
+
+
 def assert_same(ours: Results, theirs: Results) -> None:
     """Equality in float64: the same sums in another order, and exp and tanh to a few ULP."""
     assert ours.keys() == theirs.keys()

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 import fused_rnn
 from cases import DTYPES, STEPPING_CASES, Case, each_cell, over
-from compare import Results, assert_as_accurate, assert_same, leaves_of, run_module, tensors_in
+from compare import (
+    Results,
+    assert_as_accurate,
+    assert_same,
+    leaves_of,
+    run_module,
+    smooth,
+    tensors_in,
+)
+from test_torch_nn import run_exactly
 
 DEVICE = os.environ.get("FUSED_RNN_TEST_DEVICE", "cuda")  # another one tries the tests themselves
 
@@ -31,12 +40,6 @@ def moved(value: Any) -> Any:
     return value.to(DEVICE)
 
 
-def widened(value: Any) -> Any:
-    if isinstance(value, tuple) and not hasattr(value, "double"):
-        return tuple(widened(item) for item in value)
-    return value.double()
-
-
 def run(module: nn.Module, case: Case, dtype: torch.dtype) -> Results:
     results = run_module(module.to(DEVICE), moved(case.input(dtype)), moved(case.state(dtype)))
     return {name: result.cpu() for name, result in results.items()}
@@ -47,19 +50,11 @@ def run(module: nn.Module, case: Case, dtype: torch.dtype) -> Results:
 def test_as_accurate_as_cudnn(case: Case, dtype: torch.dtype) -> None:
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         results = [run(case.module(library, dtype), case, dtype) for library in (fused_rnn, nn)]
-    exact_module = case.module(nn, dtype).double()
-    state = widened(case.state(dtype))
-    results.append(run_module(exact_module, widened(case.input(dtype)), state))
-    if case.cell == "rnn_relu":
-        # Its derivative jumps: where rounding moves a value across 0, a gradient is another one.
-        results = [
-            {name: value for name, value in found.items() if name.startswith("output")}
-            for found in results
-        ]
+    exact = run_exactly(case, dtype, given=True)
     if dtype == torch.float64:  # the same sums in another order
-        assert_same(results[0], results[2])
+        assert_same(smooth(case.cell, results[0]), smooth(case.cell, exact))
     else:
-        assert_as_accurate(*results)
+        assert_as_accurate(*(smooth(case.cell, result) for result in (*results, exact)))
 
 
 # One step at a time; one sequence a block; four, more than there are multiprocessors.

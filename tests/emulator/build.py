@@ -221,8 +221,8 @@ def _library(name: str) -> str:
 
 
 def environment(mode: str) -> dict[str, str]:
-    """For a Python process that loads the module: the sanitizers' runtimes must come first."""
-    env = dict(os.environ)
+    """For a Python process that tests the module: the sanitizers' runtimes must come first."""
+    env = {**os.environ, "FUSED_RNN_EMULATED": mode}
     if mode == "asan":
         runtimes = ["libasan.so", "libubsan.so", "libstdc++.so.6"]
         env["LD_PRELOAD"] = ":".join(_library(name) for name in runtimes)
