@@ -84,20 +84,31 @@ CUDA_BUILD = {
 CPU_BUILD = dict(CUDA_BUILD, cuda=False, cuda_reason="no GPU was visible", cuda_architectures="")
 
 
+BY_ENVIRONMENT = "FUSED_RNN_CUDA=1 (for every GPU) or 0 (for none) before pip install changes it"
+BY_TORCH = "install a torch with CUDA, then fused_rnn again, to have them"
+
+
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "torch_cuda", "said"),
     [
-        (CUDA_BUILD, "built for 8.0, 9.0, 12.0+PTX by nvcc 13.0, because a GPU was visible; "),
-        (CPU_BUILD, "not built, because no GPU was visible; "),
+        (
+            CUDA_BUILD,
+            "13.0",
+            "built for 8.0, 9.0, 12.0+PTX by nvcc 13.0, because a GPU was visible; "
+            + BY_ENVIRONMENT,
+        ),
+        (CPU_BUILD, "13.0", "not built, because no GPU was visible; " + BY_ENVIRONMENT),
+        (CPU_BUILD, None, "not built, because no GPU was visible; " + BY_TORCH),
     ],
+    ids=["built", "not-built", "torch-without-cuda"],
 )
 def test_report_says_what_was_built_and_why_and_how_to_change_it(
-    build: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch
+    build: dict[str, object], torch_cuda: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = {**_C.build_info(), **build}
     monkeypatch.setattr(_C, "build_info", lambda: info)
-    (line,) = re.findall(r"^CUDA kernels  (.*)$", environment.report(), re.M)
-    assert line.startswith(f"{said}FUSED_RNN_CUDA=1 (for every GPU) or 0 (for none)")
+    monkeypatch.setattr(torch.version, "cuda", torch_cuda)
+    assert re.findall(r"^CUDA kernels  (.*)$", environment.report(), re.M) == [said]
 
 
 def test_report_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
