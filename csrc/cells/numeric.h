@@ -46,10 +46,17 @@ FR_FN T splat(Element<T> x) {
   return x - T{};  // not T{} + x, which turns -0 into +0
 }
 
+// The larger and the smaller of a bound and x; x where it is NaN. Specialised for the vectors of a
+// target that has instructions for them, which compilers do not find here.
+template <class T>
+struct Bound {
+  FR_FN static T below(T low, T x) { return x < low ? low : x; }
+  FR_FN static T above(T high, T x) { return x > high ? high : x; }
+};
+
 template <class T>
 FR_FN T clamp(T x, Element<T> low, Element<T> high) {
-  x = x < low ? splat<T>(low) : x;  // false for NaN, which therefore stays
-  return x > high ? splat<T>(high) : x;
+  return Bound<T>::above(splat<T>(high), Bound<T>::below(splat<T>(low), x));
 }
 
 // The constants of exp in each precision: ln 2 in two parts (the first exact times any exponent),
@@ -72,16 +79,16 @@ struct ExpConstants<double> {
   static constexpr int kMantissa = 52;
 };
 
-// exp(r) - 1 for |r| <= ln(2) / 2, with a small relative error: minimax forms of the Cephes library
-// (S. Moshier, netlib.org/cephes: single/expf.c, double/exp.c).
+// exp(r) - 1 for |r| <= ln(2) / 2, with a small relative error. float: r + r^2 q(r) with the minimax q
+// of degree 4, error 2^-25.8 (scripts/expm1_minimax.py); double: the form of the Cephes library (S.
+// Moshier, netlib.org/cephes: double/exp.c).
 template <class T>
 FR_FN T expm1_reduced(T r) {
   if constexpr (sizeof(Element<T>) == 4) {
-    T q = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    q = q * r + 8.3334519073e-3f;
-    q = q * r + 4.1665795894e-2f;
-    q = q * r + 1.6666665459e-1f;
-    q = q * r + 5.0000001201e-1f;
+    T q = r * 1.3882521307e-3f + 8.3665205166e-3f;
+    q = q * r + 4.1667200625e-2f;
+    q = q * r + 1.6666543484e-1f;
+    q = q * r + 4.9999997020e-1f;
     return q * r * r + r;
   } else {
     const T r2 = r * r;

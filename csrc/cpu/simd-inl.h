@@ -24,6 +24,12 @@ constexpr int kLanes = kVectorBytes / sizeof(T);
 template <class T>
 using AllLanes = std::integral_constant<int64_t, kLanes<T>>;
 
+}  // namespace fused_rnn::cpu::FUSED_RNN_ISA
+
+#include "cpu/x86-inl.h"
+
+namespace fused_rnn::cpu::FUSED_RNN_ISA {
+
 FR_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 FR_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 FR_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
@@ -40,6 +46,7 @@ FR_FN void store(T* p, Vec<T> v) {
 template <class T>
 FR_FN Vec<T> load(const T* p, int64_t n) {
   if (n >= kLanes<T>) return load(p);
+  if constexpr (kMasked) return masked_load(p, n);
   Vec<T> v = {};
   __builtin_memcpy(&v, p, n * sizeof(T));
   return v;
@@ -47,6 +54,7 @@ FR_FN Vec<T> load(const T* p, int64_t n) {
 template <class T>
 FR_FN void store(T* p, Vec<T> v, int64_t n) {
   if (n >= kLanes<T>) return store(p, v);
+  if constexpr (kMasked) return masked_store(p, n, v);
   __builtin_memcpy(p, &v, n * sizeof(T));
 }
 
