@@ -11,6 +11,10 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 // Below this many rows in all, or with a batch of one, weights are used as they lie: packing reads
 // and writes them once, which costs about as much as the products of that many rows.
 constexpr int64_t kFewRows = 32;
+#ifndef KJ
+#define KJ 8
+#endif
+constexpr int64_t kJoined = KJ;
 
 template <class Cell, class T>
 class ForwardPass {
@@ -21,8 +25,8 @@ class ForwardPass {
   // has to be gathered at most 4 MB.
   static constexpr int64_t kGateBytes = 256 * 1024, kInputBytes = 4 * 1024 * 1024, kTileFull = 64;
 
-  struct Place {  // where a row of a step reads and writes
-    const T *h, *xg;
+  struct Place {                   // where a row of a step reads and writes
+    const T *h, *x, *xg;           // of the input, x where it is multiplied in the same tile, or xg
     T *c, *hidden, *cells, *tape;  // cells, tape: null in inference
   };
 
@@ -31,16 +35,19 @@ class ForwardPass {
       : f_(args),
         p_(args.problem),
         packed_(p_.batch > 1 && p_.rows > kFewRows),
+        joined_(packed_ && !args.xg && p_.batch >= kJoined),
         panels_(ceil_div(p_.hidden, kUnits * W)),
-        weights_(packed_ ? panels_ * p_.out * V * W : 0),
-        bias_(args.bias_hh ? panels_ * V * W : 0),
+        panel_(((joined_ ? args.in : 0) + p_.out) * V * W),
+        weights_(packed_ ? panels_ * panel_ : 0),
+        bias_x_(panels_ * V * W),
+        bias_(panels_ * V * W),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
-        input_weights_(args.in, args.xg ? 0 : G * p_.hidden) {}
+        input_weights_(args.in, args.xg || joined_ ? 0 : G * p_.hidden) {}
 
   // Memory for a team of `count`. One thread has all sequences, whose rows lie together already.
   void allocate(int count) {
-    if (f_.xg) return;
+    if (f_.xg || joined_) return;
     const int64_t gates = G * p_.hidden, element = sizeof(T);
     gather_ = count > 1;
     int64_t rows = max(kTileFull, kGateBytes / (gates * element));
@@ -52,14 +59,18 @@ class ForwardPass {
   // The share of one thread of `count`: first the packing, then, after a barrier, run.
   void pack(int thread, int count) {
     for (int64_t p = panels_ * thread / count; p < panels_ * (thread + 1) / count; ++p) {
-      const int64_t width = unit_vectors(p) * G;
+      const int64_t width = unit_vectors(p) * G, in = joined_ ? f_.in : 0;
       for (int64_t v = 0; v < width; ++v) {
         const int64_t unit = (p * kUnits + v / G) * W, valid = p_.hidden - unit;
-        const int64_t row = v % G * p_.hidden + unit;
-        if (f_.bias_hh) store(bias_ + (p * V + v) * W, load(f_.bias_hh + row, valid));
+        const int64_t row = v % G * p_.hidden + unit, at = (p * V + v) * W;
+        store(bias_x_ + at, joined_ && f_.bias_ih ? load(f_.bias_ih + row, valid) : Vec<T>{});
+        store(bias_ + at, f_.bias_hh ? load(f_.bias_hh + row, valid) : Vec<T>{});
+        if (joined_ && Cell::kSameGates) store(bias_ + at, load(bias_ + at) + load(bias_x_ + at));
+        T* panel = weights_ + p * panel_ + v * W;
+        if (joined_) pack_transposed(f_.weight_ih + row * in, valid, in, panel, width * W);
         if (packed_) {
-          pack_transposed(p_.weight_hh + row * p_.out, valid, p_.out,
-                          weights_ + (p * p_.out * V + v) * W, width * W);
+          pack_transposed(p_.weight_hh + row * p_.out, valid, p_.out, panel + in * width * W,
+                          width * W);
         }
       }
     }
@@ -77,16 +88,17 @@ class ForwardPass {
       const Step& step = p_.steps[s];
       const int64_t end = min(last, step.size);
       if (end <= first) continue;
-      if (!f_.xg && s >= block.end) project(s, first, last, block);
-      const T* xg = f_.xg ? f_.xg + (step.row + first) * G * H
-                          : block.gates + (gather_ ? block.used : step.row - block.row) * G * H;
+      if (!f_.xg && !joined_ && s >= block.end) project(s, first, last, block);
+      const T* xg = joined_ ? nullptr
+                    : f_.xg ? f_.xg + (step.row + first) * G * H
+                            : block.gates + (gather_ ? block.used : step.row - block.row) * G * H;
       block.used += end - first;
       const int64_t starting = max(first, min(end, step.kept));
       if (first < starting) {
         rows(first, starting, step, f_.output + p_.steps[s - 1].row * out, xg, s & 1);
       }
       if (starting < end) {
-        rows(starting, end, step, p_.h_0, xg + (starting - first) * G * H, s & 1);
+        rows(starting, end, step, p_.h_0, xg ? xg + (starting - first) * G * H : xg, s & 1);
       }
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       for (int64_t b = max(first, go_on); b < end; ++b) {
@@ -138,6 +150,7 @@ class ForwardPass {
     const int64_t H = p_.hidden, row = step.row + b, n = end - b;
     T* hidden = p_.weight_hr ? projected_ + b * H : f_.output + row * H;
     const Place place{h + b * p_.out,
+                      f_.input ? f_.input + row * f_.in : nullptr,
                       xg,
                       f_.c_n ? f_.c_n + b * H : nullptr,
                       hidden,
@@ -159,12 +172,27 @@ class ForwardPass {
   void packed_panel(int64_t p, int64_t n, const Place& place) {
     with_constant<kUnits>(unit_vectors(p), [&](auto u) __attribute__((always_inline)) {
       constexpr int width = u * G;  // vectors of this panel
-      alignas(64) T sums[kTileRows<width> * width * W];
-      const Rows<const T> init{f_.bias_hh ? bias_ + p * V * W : nullptr, 0};
+      constexpr int64_t row = width * W;
+      alignas(64) T sums[kTileRows<width> * row], inputs[kTileRows<width> * row];
+      const Rows<const T> bias{bias_ + p * V * W, 0}, bias_x{bias_x_ + p * V * W, 0};
+      const T *w_x = weights_ + p * panel_, *w_h = w_x + (joined_ ? f_.in * row : 0);
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-        tile<width>(count, {place.h + r * p_.out, p_.out, 1}, weights_ + p * p_.out * V * W, p_.out,
-                    init, {sums, width * W});
-        cell<u>(p, r, count, sums, place);
+        const Term<T> recurrent{{place.h + r * p_.out, p_.out, 1}, w_h, p_.out};
+        if (!joined_) {
+          tile<width>(count, {recurrent}, bias, {sums, row});
+          return cell<u>(
+              p, r, count, sums,
+              {place.xg + r * G * p_.hidden + p * kUnits * W, p_.hidden, W, G * p_.hidden}, place);
+        }
+        const Term<T> input{{place.x + r * f_.in, f_.in, 1}, w_x, f_.in};
+        if constexpr (Cell::kSameGates) {
+          tile<width>(count, {input, recurrent}, bias, {sums, row});
+          cell<u>(p, r, count, sums, {nullptr, 0, 0, 0}, place);
+        } else {
+          tile<width>(count, {input}, bias_x, {inputs, row});
+          tile<width>(count, {recurrent}, bias, {sums, row});
+          cell<u>(p, r, count, sums, {inputs, W, G * W, row}, place);
+        }
       });
     });
   }
@@ -185,35 +213,45 @@ class ForwardPass {
       Vec<T> sum[R];
       dots<R>(p_.weight_hh + (v % G * p_.hidden + unit) * p_.out, p_.hidden - unit,
               {place.h + r * p_.out, p_.out, 1}, p_.out, sum);
-      const Vec<T> bias = f_.bias_hh ? load(bias_ + p * V * W + v * W) : Vec<T>{};
+      const Vec<T> bias = load(bias_ + p * V * W + v * W);
       for (int i = 0; i < R; ++i) store(sums + (i * V + v) * W, bias + sum[i]);
     }
-    cell<kUnits>(p, r, R, sums, place);
+    cell<kUnits>(p, r, R, sums,
+                 {place.xg + r * G * p_.hidden + p * kUnits * W, p_.hidden, W, G * p_.hidden},
+                 place);
   }
+
+  struct Inputs {  // the input's part of gates
+    const T* data;
+    int64_t gate, units, row;
+  };
 
   // The cell for `count` rows from r on, whose recurrent parts of panel p are in
   // sums[count][width][G][W].
   template <int width>
-  FR_FN void cell(int64_t p, int64_t r, int count, const T* sums, const Place& place) {
+  FR_FN void cell(int64_t p, int64_t r, int count, const T* sums, Inputs inputs,
+                  const Place& place) {
     for (int i = 0; i < count; ++i) {
       for (int u = 0; u < width; ++u) {
         const int64_t unit = (p * kUnits + u) * W, lanes = p_.hidden - unit;
         const T* sum = sums + (i * width + u) * G * W;
+        const Inputs x{inputs.data + i * inputs.row + u * inputs.units, inputs.gate, 0, 0};
         if (lanes >= W) {
-          units(unit, AllLanes<T>{}, r + i, sum, place);
+          units(unit, AllLanes<T>{}, r + i, sum, inputs.data ? x : inputs, place);
         } else if (lanes > 0) {
-          units(unit, lanes, r + i, sum, place);
+          units(unit, lanes, r + i, sum, inputs.data ? x : inputs, place);
         }
       }
     }
   }
 
   template <class Lanes>
-  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, const T* sum, const Place& place) {
+  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, const T* sum, Inputs inputs,
+                   const Place& place) {
     const int64_t H = p_.hidden, at = r * H + unit;
     Vec<T> x[G], recurrent[G], tape[Cell::kTape + 1];
     for (int g = 0; g < G; ++g) {
-      x[g] = load(place.xg + (r * G + g) * H + unit, lanes);
+      x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes) : Vec<T>{};
       recurrent[g] = load(sum + g * W);
     }
     State<Vec<T>> before{};
@@ -233,10 +271,10 @@ class ForwardPass {
 
   const Forward<T>& f_;
   const Problem<T>& p_;
-  const bool packed_;
-  const int64_t panels_;
-  Buffer<T> weights_;              // [panels][out][V][W]
-  Buffer<T> bias_;                 // [panels][V][W]
+  const bool packed_, joined_;
+  const int64_t panels_, panel_;
+  Buffer<T> weights_;              // [panels][in if joined, + out][V][W]
+  Buffer<T> bias_x_, bias_;        // [panels][V][W]
   PackedMatrix<T> projection_;     // weight_hr
   Buffer<T> projected_;            // [batch][hidden], h before the projection
   PackedMatrix<T> input_weights_;  // weight_ih

@@ -3,6 +3,7 @@
 #include "cpu/backward-inl.h"
 #include "cpu/forward-inl.h"
 #include "cpu/linear-inl.h"
+#include "cpu/peak-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 namespace {
@@ -81,7 +82,8 @@ void linear_backward(const LinearBackward<T>& args) {
 }
 
 template <class T>
-constexpr Kernels<T> kKernels = {forward<T>, backward<T>, linear<T>, linear_backward<T>};
+constexpr Kernels<T> kKernels = {forward<T>, backward<T>, linear<T>, linear_backward<T>,
+                                 saturate<T>};
 
 }  // namespace
 

@@ -81,6 +81,7 @@ struct Kernels {
   void (*backward)(int cell, const Backward<T>&);
   void (*linear)(const Linear<T>&);
   void (*linear_backward)(const LinearBackward<T>&);
+  int64_t (*saturate)(int64_t times);  // peak-inl.h
 };
 
 struct KernelTable {

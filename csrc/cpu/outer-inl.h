@@ -100,8 +100,8 @@ class OuterProduct {
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      tile<width>(n, Left<T>{packed_a + r, 1, W}, packed_b, rows,
-                  {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
+      const Term<T> term[] = {{{packed_a + r, 1, W}, packed_b, rows}};
+      tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
     });
     for (int i = 0; !whole && i < count; ++i) {
       __builtin_memcpy(at + i * n_, edge + i * kEdge, columns * sizeof(T));

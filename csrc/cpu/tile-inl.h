@@ -1,7 +1,6 @@
 // The one register tile of every matrix product here: R rows by V vectors of accumulators,
-//     out[r][v] = init[r][v] + sum over k of a[r][k] * panel[k][v],
-// summed over k in one order whatever R is, so that how rows are split changes no bit of the
-// result.
+//     out[r][v] = init[r][v] + sum over terms and k of a[r][k] * panel[k][v],
+// summed in one order whatever R is, so that how rows are split changes no bit of the result.
 #pragma once
 #include "cpu/simd-inl.h"
 
@@ -11,6 +10,13 @@ template <class T>
 struct Left {  // the left operand
   const T* data;
   int64_t row, k;  // strides
+};
+
+template <class T>
+struct Term {  // a[rows][k] @ panel[k][V][lanes]
+  Left<T> a;
+  const T* panel;
+  int64_t k;
 };
 
 template <class T>
@@ -29,25 +35,27 @@ constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
                                               : V == 2 ? 6
                                                        : 8);
 
-template <int R, int V, class T>
-void tile(Left<T> a, const T* panel, int64_t k, Rows<const T> init, Rows<T> out) {
+template <int R, int V, int N, class T>
+void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
   constexpr int W = kLanes<T>;
   Vec<T> sum[R][V] = {};
-  for (; k > 0; --k, panel += V * W, a.data += a.k) {
-    Vec<T> b[V];
+  for (auto [a, panel, k] : terms) {
+    for (; k > 0; --k, panel += V * W, a.data += a.k) {
+      Vec<T> b[V];
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      b[v] = load(panel + v * W);
+      for (int v = 0; v < V; ++v) {
+        b[v] = load(panel + v * W);
 #if defined(__x86_64__) && !defined(__clang__)
-      // With few rows gcc would load the panel again in every multiplication (94 of 117 GF/s).
-      if constexpr (R > 1 && (R + 1) * V < kRegisters) asm("" : "+v"(b[v]));
+        // With few rows gcc would load the panel again in every multiplication (94 of 117 GF/s).
+        if constexpr (R > 1 && (R + 1) * V < kRegisters) asm("" : "+v"(b[v]));
 #endif
-    }
+      }
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const Vec<T> x = splat<Vec<T>>(a.data[r * a.row]);
+      for (int r = 0; r < R; ++r) {
+        const Vec<T> x = splat<Vec<T>>(a.data[r * a.row]);
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) sum[r][v] += x * b[v];
+        for (int v = 0; v < V; ++v) sum[r][v] += x * b[v];
+      }
     }
   }
 #pragma GCC unroll 8
@@ -61,12 +69,12 @@ void tile(Left<T> a, const T* panel, int64_t k, Rows<const T> init, Rows<T> out)
 }
 
 // A tile of `rows` rows, at most kTileRows<V>.
-template <int V, int R = 1, class T>
-FR_FN void tile(int rows, Left<T> a, const T* panel, int64_t k, Rows<const T> init, Rows<T> out) {
+template <int V, int R = 1, int N, class T>
+FR_FN void tile(int rows, const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
   if constexpr (R < kTileRows<V>) {
-    if (rows > R) return tile<V, R + 1>(rows, a, panel, k, init, out);
+    if (rows > R) return tile<V, R + 1>(rows, terms, init, out);
   }
-  tile<R, V>(a, panel, k, init, out);
+  tile<R, V>(terms, init, out);
 }
 
 // Calls f(first, rows) for tiles as equal as can be: 32 rows are 6 + 6 + 5 + 5 + 5 + 5.
@@ -90,8 +98,9 @@ FR_FN void multiply(int64_t rows, Left<T> a, const T* panel, int64_t k, Rows<con
     const int64_t n = min(kBlock, k - first);
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
     for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
-      tile<V>(count, {a.data + r * a.row + first * a.k, a.row, a.k}, panel + first * V * kLanes<T>,
-              n, {start.data ? start.data + r * start.row : nullptr, start.row},
+      const Term<T> term[] = {
+          {{a.data + r * a.row + first * a.k, a.row, a.k}, panel + first * V * kLanes<T>, n}};
+      tile<V>(count, term, {start.data ? start.data + r * start.row : nullptr, start.row},
               {out.data + r * out.row, out.row});
     });
     first += n;
