@@ -15,7 +15,8 @@ int64_t saturate(int64_t times) {
   for (Term<T>& term : terms) term = {{a, k, 1}, panel, k};
   for (int64_t i = 0; i < times; ++i) {
     tile<R, V>(terms, {nullptr, 0}, {out, V * W});
-    asm volatile("" ::: "memory");  // the next round is not known to do the same
+    // May read the result and change the operands, as far as the compiler knows.
+    asm volatile("" ::"r"(a), "r"(panel), "r"(out) : "memory");
   }
   return times * 2 * R * V * W * k * kTerms;
 }
