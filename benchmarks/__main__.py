@@ -1,4 +1,4 @@
-"""Run the grid (the default), compare two reports, print the README's table, or draw a plot."""
+"""Run the points (the default), compare two reports, print the README's table, or draw a plot."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from fused_rnn import _C
+
 from . import report as text
 from .contestants import OURS, TORCH, Contestant, Unavailable, evaluate
-from .grid import CELLS, FAMILIES, KINDS, Point, select
+from .grid import CELLS, FAMILIES, KINDS, ODD_SHAPES, Point, grid, layers, lengths, select
 from .problem import TOLERANCE, difference, make_problem
 from .results import Report, Row, caption, environment
 from .timing import Run, fastest_half, measure, timing_conditions
@@ -37,9 +39,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     run.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     run.add_argument("--device", default="cpu", choices=("cpu", "cuda"),
                      help="cuda: against cuDNN, each call to its end")  # fmt: skip
-    run.add_argument("--shape", type=int, nargs=3, action="append", metavar=("B", "T", "H"),
-                     help="whole layers of this shape, not the grid; repeatable")  # fmt: skip
-    run.add_argument("--quick", action="store_true", help="a few small points, 0.3 s each")
+    points = run.add_mutually_exclusive_group()
+    points.add_argument("--shape", type=int, nargs=3, action="append", metavar=("B", "T", "H"),
+                        help="whole layers of this shape, not the grid; repeatable")  # fmt: skip
+    points.add_argument("--odd", action="store_true",
+                        help="whole layers of shapes on which nothing was tuned")  # fmt: skip
+    points.add_argument("--lengths", action="store_true",
+                        help="training over ever longer sequences, packed and padded")  # fmt: skip
+    run.add_argument("--quick", action="store_true",
+                     help="0.3 s a point, and of the grid a few small points")  # fmt: skip
     run.add_argument("--seconds", type=float, help="of timing a point (default: 2)")
     run.add_argument("--json", type=Path, metavar="FILE", help="write the report")
     run.add_argument("--plot", type=Path, metavar="FILE", help="write the picture (png, svg, pdf)")
@@ -47,11 +55,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     compare = commands.add_parser("compare", help="our times in two reports")
     compare.add_argument("reports", type=Path, nargs=2, metavar="FILE.json")
     table = commands.add_parser("table", help="the README's table, in markdown")
-    table.add_argument("report", type=Path, metavar="FILE.json")
+    table.add_argument("reports", type=Path, nargs="+", metavar="FILE.json")
     table.add_argument("--by-shape", action="store_true", help="a row a shape of whole layers")
     plot = commands.add_parser("plot", help="the picture of a report")
     plot.add_argument("report", type=Path, metavar="FILE.json")
     plot.add_argument("picture", type=Path, metavar="FILE.png")
+    plot.add_argument("--lengths", action="store_true", help="of run --lengths: time against T")
     options = parser.parse_args(arguments)
     if options.command == "run":
         for path in (options.json, options.plot):
@@ -61,6 +70,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             run.error("--device cuda: torch sees no GPU")
         if options.threads < 1:
             run.error(f"--threads must be at least 1, not {options.threads}")
+        if not points_of(options):
+            run.error("none of the points is of this kind")
     return options
 
 
@@ -79,11 +90,13 @@ def measure_point(point: Point, contestants: list[Contestant], seconds: float, d
         for name, run in runs.items()
         if name != TORCH.name
     }
+    # Of this moment: the clock may change and a neighbour may come between two points.
+    peak = _C.peak_gflops() if device == "cpu" else None
     with timing_conditions(point.training):
         samples = measure(runs, seconds)
     rounds = len(samples[TORCH.name])
     times = {name: fastest_half(values) for name, values in samples.items()}
-    return Row(point, times, rounds, differences)
+    return Row(point, times, rounds, differences, peak)
 
 
 def waiting(run: Run, device: str) -> Run:
@@ -101,15 +114,13 @@ def waiting(run: Run, device: str) -> Run:
 
 def points_of(options: argparse.Namespace) -> list[Point]:
     """What to measure."""
-    if not options.shape:
-        return select(options.kind, options.cell, quick=options.quick)
-    cells = options.cell or CELLS
-    return [
-        Point("layer", cell, *shape, training=training)
-        for training in (False, True)
-        for cell in cells
-        for shape in options.shape
-    ]
+    if options.lengths:
+        points = lengths()
+    elif options.odd or options.shape:
+        points = layers(options.shape or ODD_SHAPES)
+    else:
+        points = [point for point in grid() if point.quick or not options.quick]
+    return select(points, options.kind, options.cell)
 
 
 def available(peers: list[str]) -> list[Contestant]:
@@ -145,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
     for point in points:
         row = measure_point(point, contestants, seconds, options.device)
         report.rows.append(row)
-        print(text.line(row, names), flush=True)
+        print(text.line(row, names, options.threads), flush=True)
         for name, deviation in row.difference.items():
             if not deviation <= TOLERANCE:
                 wrong.append(f"{point.id}: {name} deviates from torch by {deviation:.1e}")
@@ -154,17 +165,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         report.write(options.json)
     if options.plot:
-        draw(report, options.plot)
+        draw(report, options.plot, options.lengths)
     if wrong:
         print("results that disagree with torch.nn's:", *wrong, sep="\n  ")
     return 1 if wrong else 0
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: Report, path: Path, lengths: bool) -> None:
     """Imports matplotlib only where a picture is asked for."""
-    from .plot import draw
+    from . import plot
 
-    draw(report, path)
+    (plot.draw_lengths if lengths else plot.draw)(report, path)
 
 
 def main() -> int:
@@ -175,9 +186,10 @@ def main() -> int:
         if options.command == "compare":
             print(text.compare(*(Report.read(path) for path in options.reports)))
         elif options.command == "table":
-            print(text.table(Report.read(options.report), by_shape=options.by_shape))
+            reports = [Report.read(path) for path in options.reports]
+            print(text.table(*reports, by_shape=options.by_shape))
         else:
-            draw(Report.read(options.report), options.picture)
+            draw(Report.read(options.report), options.picture, options.lengths)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""The one table of benchmark points: family x cell x shape x (inference or training).
+"""The tables of benchmark points: family x cell x shape x (inference or training).
 
 Input size equals hidden size; everything is float32. A point only describes work, it holds no
 tensor; `problem.py` turns it into tensors and `contestants.py` into something to call.
@@ -7,7 +7,7 @@ tensor; `problem.py` turns it into tensors and `contestants.py` into something t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 CELLS = ("rnn", "lstm", "gru")
@@ -37,10 +37,28 @@ LAYER_SHAPES = (
     (128, 100, 256),
     (256, 50, 128),
 )
+# Held out: nothing was tuned on these; few of the sizes are multiples of a tile or a vector.
+ODD_SHAPES = (
+    (1, 200, 130),
+    (1, 50, 384),
+    (2, 400, 96),
+    (2, 50, 700),
+    (5, 400, 96),
+    (5, 100, 130),
+    (17, 10, 130),
+    (17, 60, 200),
+    (33, 100, 130),
+    (33, 50, 384),
+    (48, 100, 96),
+    (48, 20, 700),
+)
 # torch.nn's backward over a packed LSTM is quadratic in the steps (pytorch#149194).
 LONG_PACKED_SHAPES = ((16, 1000, 32), (8, 2000, 64))
 PACKED_SHAPES = tuple(shape for shape in LAYER_SHAPES if shape[0] > 1) + LONG_PACKED_SHAPES
 CELL_SHAPES = tuple((batch, 1, hidden) for hidden in (64, 128, 256) for batch in (1, 8, 32))
+
+# Time against length: packed, and the same batch padded.
+LENGTH_SHAPES = tuple((16, steps, 32) for steps in (50, 100, 200, 400, 1000, 2000))
 
 SHAPES = {"layer": LAYER_SHAPES, "packed": PACKED_SHAPES, "cell": CELL_SHAPES}
 QUICK_SHAPES = {
@@ -91,7 +109,13 @@ class Point:
 
     @property
     def long(self) -> bool:
-        return self.family == "packed" and self.shape in LONG_PACKED_SHAPES
+        """Whether torch.nn is so slow that a mean has to leave the point out."""
+        return self.family == "packed" and self.steps >= 1000
+
+    @property
+    def odd(self) -> bool:
+        """Whether the shape is held out."""
+        return self.family == "layer" and self.shape in ODD_SHAPES
 
     @property
     def lengths(self) -> list[int]:
@@ -110,21 +134,33 @@ class Point:
         return 3 * forward if self.training else forward
 
 
-def all_points() -> Iterator[Point]:
-    for family, training, cell in itertools.product(FAMILIES, (False, True), CELLS):
-        for batch, steps, hidden in SHAPES[family]:
-            yield Point(family, cell, batch, steps, hidden, training)
+def grid() -> list[Point]:
+    return [
+        Point(family, cell, *shape, training)
+        for family, training, cell in itertools.product(FAMILIES, (False, True), CELLS)
+        for shape in SHAPES[family]
+    ]
+
+
+def layers(shapes: Iterable[tuple[int, int, int]]) -> list[Point]:
+    """Whole layers of these shapes."""
+    pairs = itertools.product((False, True), CELLS)
+    return [Point("layer", cell, *shape, training) for training, cell in pairs for shape in shapes]
+
+
+def lengths() -> list[Point]:
+    """Training over ever longer sequences, packed, and the same batch padded to the longest."""
+    cases = itertools.product(CELLS, LENGTH_SHAPES, ("packed", "layer"))
+    return [Point(family, cell, *shape, training=True) for cell, shape, family in cases]
 
 
 def select(
-    kinds: Iterable[str] = (), cells: Iterable[str] = (), *, quick: bool = False
+    points: Iterable[Point], kinds: Iterable[str] = (), cells: Iterable[str] = ()
 ) -> list[Point]:
-    """The points of some kinds (or families) and cells; nothing named means all."""
+    """Those of some kinds (or families) and cells; nothing named means all."""
     kinds, cells = set(kinds), set(cells)
     return [
         point
-        for point in all_points()
-        if (not kinds or kinds & {point.kind, point.family})
-        and (not cells or point.cell in cells)
-        and (point.quick or not quick)
+        for point in points
+        if (not kinds or kinds & {point.kind, point.family}) and (not cells or point.cell in cells)
     ]

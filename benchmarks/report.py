@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from .grid import CELLS, KINDS, LAYER_SHAPES
-from .results import OURS, TORCH, Report, Row, caption, geometric_mean, means
+import math
+
+from .grid import CELLS, KINDS
+from .results import BEST, OURS, TORCH, Report, Row, caption, geometric_mean, means
 
 ID_WIDTH = 36
+NOISE = 0.03  # a peer that is faster by less may be no faster
 COLUMNS = ("lstm", "gru", "rnn")
 
 
 def header(contestants: list[str]) -> str:
     times = "".join(f"{name + ' us':>16}" for name in contestants)
-    rates = f"{'GF/s':>8}{'torch GF/s':>12}"
-    best = f"{'best peer':>22}" if len(contestants) > 2 else ""
+    rates = f"{'GF/s':>8}{'% peak':>8}{'torch GF/s':>12}"
+    best = f"{BEST:>22}" if len(contestants) > 2 else ""
     return f"{'point':<{ID_WIDTH}}{times}{rates}{'torch/ours':>12}{best}"
 
 
-def line(row: Row, contestants: list[str]) -> str:
+def line(row: Row, contestants: list[str], threads: int) -> str:
     """Columns as in `header`; "-" where a contestant takes no part."""
     times = "".join(
         f"{1e6 * row.seconds[name]:>16.1f}" if name in row.seconds else f"{'-':>16}"
         for name in contestants
     )
-    rates = f"{row.gflops(OURS):>8.1f}{row.gflops(TORCH):>12.1f}"
+    share = row.share_of_peak(threads)
+    percent = "-" if math.isnan(share) else f"{100 * share:.1f}"
+    rates = f"{row.gflops(OURS):>8.1f}{percent:>8}{row.gflops(TORCH):>12.1f}"
     best = ""
     if len(contestants) > 2:
-        best = f"{row.best_peer:>15}{row.ratio(row.best_peer):>7.2f}"
+        best = f"{row.best_peer:>15}{row.ratio(BEST):>7.2f}"
     return f"{row.point.id:<{ID_WIDTH}}{times}{rates}{row.ratio():>12.2f}{best}"
 
 
 def summary(report: Report) -> str:
+    """Over torch and, where others took part, over the best of all."""
+    lines = _means(report.rows, TORCH) + _behind(report.rows, TORCH, 1.0)
+    if contested := [row for row in report.rows if row.contested]:
+        lines += ["", *_means(contested, BEST), *_behind(contested, BEST, 1 - NOISE)]
+    return "\n".join(lines)
+
+
+def _means(rows: list[Row], peer: str) -> list[str]:
     """Geometric means by kind and cell, with the slowest point of each."""
-    lines = ["geometric mean of torch/ours (smallest; points); long packed points apart"]
-    table = means(report)
+    lines = [f"geometric mean of {peer}/ours (smallest; points); long packed points apart"]
+    table = means(rows, peer)
     for kind in KINDS:
         entries = [
             f"{cell} {mean:5.2f} ({least:.2f}; {count})"
@@ -42,10 +55,18 @@ def summary(report: Report) -> str:
         ]
         if entries:
             lines.append(f"{kind:<18}" + "   ".join(entries))
-    behind = sorted((row for row in report.rows if row.ratio() < 1), key=Row.ratio)
-    lines.append(f"points behind torch: {len(behind)} of {len(report.rows)}")
-    lines += [f"  {row.ratio():.2f}  {row.point.id}" for row in behind]
-    return "\n".join(lines)
+    return lines
+
+
+def _behind(rows: list[Row], peer: str, limit: float) -> list[str]:
+    """The points whose ratio is below the limit, worst first."""
+    behind = sorted((r for r in rows if r.ratio(peer) < limit), key=lambda row: row.ratio(peer))
+    margin = "" if limit == 1 else f" by more than {1 - limit:.0%}"
+    lines = [f"points behind {peer}{margin}: {len(behind)} of {len(rows)}"]
+    for row in behind:
+        name = f"  {row.best_peer}" if peer == BEST else ""
+        lines.append(f"  {row.ratio(peer):.2f}  {row.point.id}{name}")
+    return lines
 
 
 def compare(before: Report, after: Report) -> str:
@@ -73,9 +94,8 @@ def compare(before: Report, after: Report) -> str:
     return "\n".join(lines)
 
 
-def _cell(rows: list[Row]) -> str:
-    """Geometric mean of the ratios (the smallest); of a single row its ratio."""
-    ratios = [row.ratio() for row in rows]
+def _cell(ratios: list[float]) -> str:
+    """Geometric mean of the ratios (the smallest); of a single one itself."""
     if not ratios:
         return "-"
     if len(ratios) == 1:
@@ -83,44 +103,61 @@ def _cell(rows: list[Row]) -> str:
     return f"{geometric_mean(ratios):.2f} ({min(ratios):.2f})"
 
 
-def _table_row(title: str, rows: list[Row]) -> str:
+def _table_row(title: str, rows: list[Row], peer: str) -> str:
+    places = [(training, cell) for training in (False, True) for cell in COLUMNS]
     cells = [
-        _cell([row for row in rows if row.point.training is training and row.point.cell == cell])
-        for training in (False, True)
-        for cell in COLUMNS
+        _cell([r.ratio(peer) for r in rows if (r.point.training, r.point.cell) == place])
+        for place in places
     ]
     return f"| {title} | {' | '.join(cells)} |"
 
 
-def table(report: Report, *, by_shape: bool = False) -> str:
-    """Markdown: torch's time over ours; a row a kind, or a row a shape of the whole layers."""
+def _groups(rows: list[Row], *, by_shape: bool) -> dict[str, list[Row]]:
+    """What each line of the table is a mean over, by its title."""
+    layers = [row for row in rows if row.point.family == "layer"]
+    if by_shape:
+        shapes = dict.fromkeys(row.point.shape for row in layers)
+        return {
+            " x ".join(map(str, shape)): [row for row in layers if row.point.shape == shape]
+            for shape in shapes
+        }
+    packed = [row for row in rows if row.point.family == "packed"]
+    return {
+        "whole layer": [row for row in layers if not row.point.odd],
+        "whole layer, shapes held out": [row for row in layers if row.point.odd],
+        "packed sequences": [row for row in packed if not row.point.long],
+        **{
+            f"packed, {row.point.batch} sequences of up to {row.point.steps} steps": [
+                other for other in packed if other.point.shape == row.point.shape
+            ]
+            for row in packed
+            if row.point.long
+        },
+        "one step of a cell": [row for row in rows if row.point.family == "cell"],
+    }
+
+
+def table(*reports: Report, by_shape: bool = False) -> str:
+    """Markdown: torch's time over ours; a row a kind, or a row a shape of the whole layers.
+
+    Where others took part, a second row is over the best of all.
+    """
+    rows = [row for report in reports for row in report.rows]
     heads = [f"{mode} {cell.upper()}" for mode in ("inference", "training") for cell in COLUMNS]
     first = "batch x steps x hidden" if by_shape else "geometric mean (smallest)"
     lines = [f"| {first} | {' | '.join(heads)} |", "|:--|" + "--:|" * len(heads)]
-    rows = report.rows
-    layers = [row for row in rows if row.point.family == "layer"]
-    if by_shape:
-        for shape in LAYER_SHAPES:
-            of_shape = [row for row in layers if row.point.shape == shape]
-            if of_shape:
-                lines.append(_table_row(" x ".join(map(str, shape)), of_shape))
-    else:
-        packed = [row for row in rows if row.point.family == "packed"]
-        groups = {
-            "whole layer": layers,
-            "packed sequences": [row for row in packed if not row.point.long],
-            **{
-                f"packed, {row.point.batch} sequences of up to {row.point.steps} steps": [
-                    other for other in packed if other.point.shape == row.point.shape
-                ]
-                for row in packed
-                if row.point.long
-            },
-            "one step of a cell": [row for row in rows if row.point.family == "cell"],
-        }
-        lines += [_table_row(title, members) for title, members in groups.items() if members]
-    lines += [
-        "",
-        f"Time of torch.nn over ours (above 1: ours is faster); {caption(report.environment)}.",
-    ]
-    return "\n".join(lines)
+    for title, members in _groups(rows, by_shape=by_shape).items():
+        if members:
+            lines.append(_table_row(title, members, TORCH))
+        if contested := [row for row in members if row.contested]:
+            lines.append(_table_row(f"{title}, over the {BEST}", contested, BEST))
+    peers = dict.fromkeys(name for row in rows for name in row.seconds if name != OURS)
+    best = f", or of the {BEST} (the fastest of {', '.join(peers)})," if len(peers) > 1 else ""
+    captions = dict.fromkeys(caption(report.environment) for report in reports)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Time of torch.nn{best} over ours (above 1: ours is faster); {'; '.join(captions)}.",
+        ]
+    )

@@ -18,11 +18,12 @@ import torch
 from fused_rnn import _C
 from fused_rnn.environment import cpu_model
 
-from .grid import CELLS, KINDS, Point
+from .grid import Point
 
-FORMAT = 1  # of the JSON file
+FORMAT = 2  # of the JSON file
 OURS = "fused_rnn"
 TORCH = "torch"
+BEST = "best peer"  # whichever is the fastest at a point
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,24 @@ class Row:
         seconds: a call, by contestant: the median of the fastest half of the samples.
         rounds: samples taken of each contestant.
         difference: of each contestant's results from torch's (`problem.difference`).
+        peak: GF/s that one thread's multiply-adds reached just before; None on a device.
     """
 
     point: Point
     seconds: dict[str, float]
     rounds: int
     difference: dict[str, float]
+    peak: float | None
 
     def ratio(self, peer: str = TORCH) -> float:
         """The peer's time over ours: above 1, ours is faster. NaN where one is missing."""
-        nan = float("nan")
-        return self.seconds.get(peer, nan) / self.seconds.get(OURS, nan)
+        name = self.best_peer if peer == BEST else peer
+        return self.seconds.get(name, math.nan) / self.seconds.get(OURS, math.nan)
+
+    @property
+    def contested(self) -> bool:
+        """Whether others than torch took part."""
+        return len(self.seconds) > 2
 
     @property
     def best_peer(self) -> str:
@@ -52,6 +60,10 @@ class Row:
 
     def gflops(self, name: str) -> float:
         return self.point.flops / self.seconds[name] / 1e9
+
+    def share_of_peak(self, threads: int) -> float:
+        """Our GF/s over what so many threads could reach; NaN where that is not known."""
+        return self.gflops(OURS) / (threads * self.peak) if self.peak else math.nan
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class Report:
             document = json.loads(path.read_text())
             if document["format"] != FORMAT:
                 raise ValueError(f"{path}: format {document['format']}, expected {FORMAT}")
-            names = ("seconds", "rounds", "difference")
+            names = ("seconds", "rounds", "difference", "peak")
             rows = [
                 Row(Point(**row["point"]), **{name: row[name] for name in names})
                 for row in document["rows"]
@@ -97,19 +109,19 @@ def geometric_mean(values: Iterable[float]) -> float:
     return math.exp(math.fsum(logs) / len(logs)) if logs else float("nan")
 
 
-def means(report: Report, peer: str = TORCH) -> dict[tuple[str, str], tuple[float, float, int]]:
+def means(rows: Iterable[Row], peer: str) -> dict[tuple[str, str], tuple[float, float, int]]:
     """By (kind, cell): geometric mean of the ratios, the smallest of them, and their number.
 
     The long packed points are left out: they would swamp the others.
     """
-    table = {}
-    for kind in KINDS:
-        for cell in CELLS:
-            rows = [row for row in report.of(kind, cell) if not row.point.long]
-            ratios = [row.ratio(peer) for row in rows if peer in row.seconds]
-            if ratios:
-                table[kind, cell] = geometric_mean(ratios), min(ratios), len(ratios)
-    return table
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if not row.point.long:
+            ratios.setdefault((row.point.kind, row.point.cell), []).append(row.ratio(peer))
+    return {
+        place: (geometric_mean(values), min(values), len(values))
+        for place, values in ratios.items()
+    }
 
 
 def environment(peers: Iterable[str], seconds: float, device: str = "cpu") -> dict[str, Any]:

@@ -11,13 +11,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from .contestants import OURS, TORCH, Modules, evaluate
-from .grid import Point, select
+from .grid import Point, grid
 from .problem import TOLERANCE, Problem, difference, make_problem
 from .timing import MIN_SAMPLE, timing_conditions
 
 POINTS = [
     pytest.param(point, id=point.id, marks=[pytest.mark.quick] if point.quick else [])
-    for point in select()
+    for point in grid()
 ]
 
 

@@ -1,8 +1,11 @@
-"""The same bits from run to run, and from one thread and two."""
+"""The same bits from run to run, from one thread and two, and where others hold the cores."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 import fused_rnn
 from cases import BLOCK_CASES, CASES, CELLS, Case, over
@@ -58,11 +61,12 @@ def test_run_to_run(case: Case, threads: int) -> None:
     assert_bit_identical(first, run_module(module, case.input(torch.float32)))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_calls_from_several_threads(cell: str) -> None:
-    """Python threads that use one module at a time: the kernels keep no state between calls."""
-    from concurrent.futures import ThreadPoolExecutor
-
+def test_calls_from_several_threads(cell: str, threads: int) -> None:
+    """Python threads that use one module at a time: the kernels keep no state between calls. With
+    two threads each, eight want the cores."""
+    torch.set_num_threads(threads)
     case = Case(cell, hidden_size=40, batch=17)
     module: nn.Module = case.module(fused_rnn, torch.float32)
     expected = run_module(module, case.input(torch.float32))
@@ -70,3 +74,45 @@ def test_calls_from_several_threads(cell: str) -> None:
         futures = [pool.submit(run_module, module, case.input(torch.float32)) for _ in range(16)]
         for future in futures:
             assert_bit_identical(future.result(), expected)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_inference_from_several_threads(cell: str) -> None:
+    """As above in inference mode, which each Python thread enters for itself."""
+    torch.set_num_threads(2)
+    case = Case(cell, hidden_size=96, steps=20, batch=33)
+    inferred = Inferred(case)
+    expected = inferred[0]
+    with ThreadPoolExecutor(4) as pool:
+        for output in pool.map(inferred.__getitem__, range(16)):
+            assert torch.equal(output, expected)
+
+
+# Python 3.12 warns of forking a process that has threads, as OpenMP's are.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("cell", CELLS)
+def test_workers_of_a_data_loader(cell: str) -> None:
+    """Torch gives each worker one thread, whatever the process had that they were forked from."""
+    torch.set_num_threads(2)
+    inferred = Inferred(Case(cell, hidden_size=96, steps=20, batch=33))
+    expected = inferred[0]
+    outputs = list(DataLoader(inferred, batch_size=None, num_workers=2))
+    assert len(outputs) == len(inferred)
+    for output in outputs:
+        assert torch.equal(output, expected)
+
+
+class Inferred(Dataset[Tensor]):
+    """A data set whose items are one layer's output, computed anew for each."""
+
+    def __init__(self, case: Case) -> None:
+        self.module: nn.Module = case.module(fused_rnn, torch.float32)
+        self.input = case.input(torch.float32)
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Tensor:
+        with torch.inference_mode():
+            output: Tensor = self.module(self.input)[0]
+        return output

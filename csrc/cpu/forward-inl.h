@@ -1,197 +1,250 @@
-// The recurrence forward. A thread takes a slice of the batch through all steps, with no barrier: a
-// step is the product of the last h with weight_hh, a tile at a time, and the cell over each tile
-// while it is in the L1 cache. A panel holds kUnits vectors of hidden units, all gates of a unit
-// side by side. Where the input's part is not given it is made a block of steps ahead, small enough
-// to be still in the cache when it is used.
+// The recurrence forward. A step is the product of the last h with weight_hh, a tile at a time, and
+// the cell over each tile while it is in the L1 cache. A panel holds kUnits vectors of hidden units,
+// all gates of a unit side by side.
+//
+// Where there are many sequences a thread takes a slice of them through all steps, with no barrier;
+// where there are few, and reading the weights is what takes the time, threads share the units and
+// meet after every step.
 #pragma once
+#include "cpu/barrier.h"
 #include "cpu/matrix-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
-
-// Below this many rows in all, or with a batch of one, weights are used as they lie: packing reads
-// and writes them once, which costs about as much as the products of that many rows.
-constexpr int64_t kFewRows = 32;
-#ifndef KJ
-#define KJ 8
-#endif
-constexpr int64_t kJoined = KJ;
 
 template <class Cell, class T>
 class ForwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
   static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
 
-  // A block of projected rows: 256 KB of gates, but enough rows for the tile; and what of its input
-  // has to be gathered at most 4 MB.
-  static constexpr int64_t kGateBytes = 256 * 1024, kInputBytes = 4 * 1024 * 1024, kTileFull = 64;
+  // docs/performance.md has the measurements behind these.
+  static constexpr int64_t kFewRows = 7;  // up to here packing costs more than it saves
+  static constexpr int64_t kFewSequences = 3, kSomeSequences = 31;
+  static constexpr int64_t kL2Bytes = 1 << 20, kL3Bytes = 16 << 20;
+  static constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
 
-  struct Place {                   // where a row of a step reads and writes
-    const T *h, *x, *xg;           // of the input, x where it is multiplied in the same tile, or xg
+  enum class Input {
+    kGiven,   // xg
+    kJoined,  // multiplied in the same tile as the state
+    kAhead    // multiplied a block of steps ahead, small enough to be still in the cache when used
+  };
+
+  struct Place {  // where a row of a step reads and writes
+    const T *h, *x, *xg;
     T *c, *hidden, *cells, *tape;  // cells, tape: null in inference
+  };
+
+  struct Part {  // the input's part of gates, or the state's: strides between gates, units and rows
+    const T* data;
+    int64_t gate, units, row;
   };
 
  public:
   explicit ForwardPass(const Forward<T>& args)
       : f_(args),
         p_(args.problem),
-        packed_(p_.batch > 1 && p_.rows > kFewRows),
-        joined_(packed_ && !args.xg && p_.batch >= kJoined),
+        few_rows_(p_.rows <= kFewRows),
+        by_units_(few_rows_ || p_.batch <= kFewSequences ||
+                  (p_.batch <= kSomeSequences && weight_bytes(args.in + p_.out) > kL3Bytes)),
+        packed_(!few_rows_ && (p_.batch > kFewSequences || weight_bytes(p_.out) <= kL2Bytes)),
+        input_(args.xg                                ? Input::kGiven
+               : few_rows_ || (packed_ && !by_units_) ? Input::kJoined
+                                                      : Input::kAhead),
         panels_(ceil_div(p_.hidden, kUnits * W)),
-        panel_(((joined_ ? args.in : 0) + p_.out) * V * W),
-        weights_(packed_ ? panels_ * panel_ : 0),
-        bias_x_(panels_ * V * W),
-        bias_(panels_ * V * W),
+        gates_(panels_ * V * W),
+        block_rows_(min(p_.rows, block_rows())),
+        packed_in_((input_ == Input::kJoined && packed_) ||
+                           (input_ == Input::kAhead && !one_block())
+                       ? args.in
+                       : 0),
+        panel_((packed_in_ + (packed_ ? p_.out : 0)) * V * W),
+        weights_(panels_ * panel_),
+        bias_(few_rows_ ? 0 : 2 * gates_),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
-        input_weights_(args.in, args.xg || joined_ ? 0 : G * p_.hidden) {}
+        xg_(input_ == Input::kAhead ? block_rows_ * gates_ : 0) {}
 
-  // Memory for a team of `count`. One thread has all sequences, whose rows lie together already.
+  int64_t shares() const { return by_units_ ? panels_ : p_.batch; }
+
   void allocate(int count) {
-    if (f_.xg || joined_) return;
-    const int64_t gates = G * p_.hidden, element = sizeof(T);
-    gather_ = count > 1;
-    int64_t rows = max(kTileFull, kGateBytes / (gates * element));
-    if (gather_) rows = min(rows, kInputBytes / (max(f_.in, 1) * element));
-    block_rows_ = min(max(rows, ceil_div(p_.batch, count)), p_.rows);
-    block_.allocate(count * block_size());
+    if (input_ == Input::kAhead && one_block()) passing_.allocate(count * f_.in * V * W);
   }
 
-  // The share of one thread of `count`: first the packing, then, after a barrier, run.
+  // The share of one thread of `count`: first this, then, after a barrier, run.
   void pack(int thread, int count) {
-    for (int64_t p = panels_ * thread / count; p < panels_ * (thread + 1) / count; ++p) {
-      const int64_t width = unit_vectors(p) * G, in = joined_ ? f_.in : 0;
-      for (int64_t v = 0; v < width; ++v) {
-        const int64_t unit = (p * kUnits + v / G) * W, valid = p_.hidden - unit;
-        const int64_t row = v % G * p_.hidden + unit, at = (p * V + v) * W;
-        store(bias_x_ + at, joined_ && f_.bias_ih ? load(f_.bias_ih + row, valid) : Vec<T>{});
-        store(bias_ + at, f_.bias_hh ? load(f_.bias_hh + row, valid) : Vec<T>{});
-        if (joined_ && Cell::kSameGates) store(bias_ + at, load(bias_ + at) + load(bias_x_ + at));
-        T* panel = weights_ + p * panel_ + v * W;
-        if (joined_) pack_transposed(f_.weight_ih + row * in, valid, in, panel, width * W);
-        if (packed_) {
-          pack_transposed(p_.weight_hh + row * p_.out, valid, p_.out, panel + in * width * W,
-                          width * W);
-        }
+    const Range panels = share(panels_, thread, count), batch = share(p_.batch, thread, count);
+    for (int64_t p = panels.first; p < panels.last; ++p) {
+      if (!few_rows_) pack_bias(p);
+      pack_panel(p, f_.weight_ih, packed_in_, weights_ + p * panel_);
+      if (packed_) {
+        pack_panel(p, p_.weight_hh, p_.out, weights_ + p * panel_ + packed_in_ * width(p) * W);
       }
     }
     projection_.pack_transpose_of(p_.weight_hr, thread, count);
-    input_weights_.pack_transpose_of(f_.weight_ih, thread, count);
+    if (p_.c_0) copy(p_.c_0, batch, p_.hidden, f_.c_n);
+    if (p_.num_steps == 0) copy(p_.h_0, batch, p_.out, f_.h_n);
   }
 
   void run(int thread, int count) {
-    const int64_t first = p_.batch * thread / count, last = p_.batch * (thread + 1) / count;
-    const int64_t H = p_.hidden, out = p_.out, size = last - first;
-    if (p_.c_0 && size > 0) copy(p_.c_0 + first * H, size * H, f_.c_n + first * H);
-    if (p_.num_steps == 0 && size > 0) copy(p_.h_0 + first * out, size * out, f_.h_n + first * out);
-    Block block{block_ + thread * block_size(), 0, 0, 0};
+    const Range mine = share(p_.batch, thread, count);
+    const Range panels = by_units_ ? share(panels_, thread, count) : Range{0, panels_};
+    const Range batch = by_units_ ? Range{0, p_.batch} : mine;
+    int64_t block_end = 0, block_row = 0;  // of the steps projected ahead
     for (int64_t s = 0; s < p_.num_steps; ++s) {
       const Step& step = p_.steps[s];
-      const int64_t end = min(last, step.size);
-      if (end <= first) continue;
-      if (!f_.xg && !joined_ && s >= block.end) project(s, first, last, block);
-      const T* xg = joined_ ? nullptr
-                    : f_.xg ? f_.xg + (step.row + first) * G * H
-                            : block.gates + (gather_ ? block.used : step.row - block.row) * G * H;
-      block.used += end - first;
-      const int64_t starting = max(first, min(end, step.kept));
-      if (first < starting) {
-        rows(first, starting, step, f_.output + p_.steps[s - 1].row * out, xg, s & 1);
+      const int64_t end = min(batch.last, step.size);
+      if (end <= batch.first) continue;
+      if (input_ == Input::kAhead && s >= block_end) {
+        block_end = project(s, panels, block_row, passing_ + thread * f_.in * V * W);
       }
-      if (starting < end) {
-        rows(starting, end, step, p_.h_0, xg ? xg + (starting - first) * G * H : xg, s & 1);
+      const T* xg = input_ == Input::kGiven   ? f_.xg + step.row * G * p_.hidden
+                    : input_ == Input::kAhead ? xg_ + (step.row - block_row) * gates_
+                                              : nullptr;
+      const int64_t starting = max(batch.first, min(end, step.kept));
+      if (batch.first < starting) {
+        const T* h = f_.output + p_.steps[s - 1].row * p_.out;
+        rows({batch.first, starting}, panels, step, h, xg, s & 1);
+      }
+      if (starting < end) rows({starting, end}, panels, step, p_.h_0, xg, s & 1);
+      if (by_units_ && count > 1) barrier_.wait(count);
+      if (p_.weight_hr) {
+        const Range own =
+            by_units_ ? Range{mine.first, min(mine.last, end)} : Range{batch.first, end};
+        project_state(own, step);
+        if (by_units_ && count > 1) barrier_.wait(count);
       }
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
-      for (int64_t b = max(first, go_on); b < end; ++b) {
-        copy(f_.output + (step.row + b) * out, out, f_.h_n + b * out);
-      }
+      const Range ended{max(mine.first, go_on), min(mine.last, end)};
+      copy(f_.output + step.row * p_.out, ended, p_.out, f_.h_n);
     }
   }
 
  private:
-  // Vectors of units in panel p; the last may have fewer.
-  int64_t unit_vectors(int64_t p) const {
-    return min(kUnits, ceil_div(p_.hidden - p * kUnits * W, W));
+  // Rows [range) of `width` values.
+  static FR_FN void copy(const T* from, Range range, int64_t width, T* to) {
+    if (range.first >= range.last) return;
+    __builtin_memcpy(to + range.first * width, from + range.first * width,
+                     (range.last - range.first) * width * sizeof(T));
   }
 
-  static FR_FN void copy(const T* from, int64_t n, T* to) {
-    __builtin_memcpy(to, from, n * sizeof(T));
+  int64_t weight_bytes(int64_t columns) const {
+    return G * p_.hidden * columns * static_cast<int64_t>(sizeof(T));
   }
 
-  struct Block {   // of steps whose gates have been made
-    T* gates;      // [block_rows][G * hidden]; after it the gathered input, [block_rows][in]
-    int64_t end;   // the step after them
-    int64_t row;   // the first row, where all rows were taken as they lie
-    int64_t used;  // rows used so far, where they were gathered
-  };
+  // Vectors of panel p; the last may have fewer.
+  int64_t width(int64_t p) const {
+    return G * min(kUnits, ceil_div(p_.hidden - p * kUnits * W, W));
+  }
 
-  int64_t block_size() const { return block_rows_ * (G * p_.hidden + (gather_ ? f_.in : 0)); }
-
-  // Makes the gates of the sequences [first, last) for as many steps from s on as fit in a block.
-  void project(int64_t s, int64_t first, int64_t last, Block& block) {
-    const int64_t in = f_.in;
-    T* gathered = block.gates + block_rows_ * G * p_.hidden;
-    int64_t count = 0;
-    block = {block.gates, s, p_.steps[s].row, 0};
-    for (; block.end < p_.num_steps; ++block.end) {
-      const Step& step = p_.steps[block.end];
-      const int64_t n = max(min(last, step.size) - first, 0);
-      if (count + n > block_rows_) break;
-      if (gather_) copy(f_.input + (step.row + first) * in, n * in, gathered + count * in);
-      block.row = min(block.row, step.row);
-      count += n;
+  // Calls f(v, row, valid) for every vector of panel p: its first row in a matrix [G * hidden][..]
+  // and how many rows there are.
+  template <class F>
+  FR_FN void for_vectors(int64_t p, F f) const {
+    for (int64_t v = 0; v < width(p); ++v) {
+      const int64_t unit = (p * kUnits + v / G) * W;
+      f(v, v % G * p_.hidden + unit, p_.hidden - unit);
     }
-    const T* x = gather_ ? gathered : f_.input + block.row * in;
-    input_weights_.multiply_all(count, x, f_.bias_ih, block.gates);
   }
 
-  // A step for the sequences [b, end); h[b] is the state before, xg starts with that of b. Every
-  // other step takes the panels in reverse, so that the first ones are still in the cache.
-  void rows(int64_t b, int64_t end, const Step& step, const T* h, const T* xg, bool reverse) {
-    const int64_t H = p_.hidden, row = step.row + b, n = end - b;
-    T* hidden = p_.weight_hr ? projected_ + b * H : f_.output + row * H;
+  void pack_panel(int64_t p, const T* w, int64_t k, T* panel) const {
+    if (k == 0) return;
+    for_vectors(p, [&](int64_t v, int64_t row, int64_t valid) {
+      pack_transposed(w + row * k, valid, k, panel + v * W, width(p) * W);
+    });
+  }
+
+  // The input's bias and the state's; their sum and the input's where one tile makes both parts.
+  void pack_bias(int64_t p) const {
+    for_vectors(p, [&](int64_t v, int64_t row, int64_t valid) {
+      const Vec<T> x = f_.xg || !f_.bias_ih ? Vec<T>{} : load(f_.bias_ih + row, valid);
+      const Vec<T> r = f_.bias_hh ? load(f_.bias_hh + row, valid) : Vec<T>{};
+      store(bias_ + (p * V + v) * W, x);
+      store(bias_ + gates_ + (p * V + v) * W, adds_up() ? x + r : r);
+    });
+  }
+  Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
+  Rows<const T> bias_r(int64_t p) const { return {bias_ + gates_ + p * V * W, 0}; }
+  bool adds_up() const { return Cell::kSameGates && packed_ && input_ == Input::kJoined; }
+
+  // A block of projected rows: enough for the tile, and for weights that do not stay in the cache
+  // so many that they pass through it seldom.
+  int64_t block_rows() const {
+    const int64_t bytes = weight_bytes(f_.in) > 4 * kL2Bytes ? 4 * kL2Bytes : kBlockBytes;
+    return max(kBlockRows, max(p_.batch, bytes / (gates_ * static_cast<int64_t>(sizeof(T)))));
+  }
+  bool one_block() const { return block_rows_ == p_.rows; }
+
+  // Makes the gates of all sequences for as many steps from s on as fit in a block; gives the step
+  // after them. With one block, a panel of the weights is packed when it is used.
+  int64_t project(int64_t s, Range panels, int64_t& block_row, T* passing) {
+    int64_t count = 0, in = f_.in, end = s;
+    block_row = p_.steps[s].row;
+    for (; end < p_.num_steps && count + p_.steps[end].size <= block_rows_; ++end) {
+      block_row = min(block_row, p_.steps[end].row);
+      count += p_.steps[end].size;
+    }
+    for (int64_t p = panels.first; p < panels.last; ++p) {
+      const T* panel = weights_ + p * panel_;
+      if (one_block()) {
+        pack_panel(p, f_.weight_ih, in, passing);
+        panel = passing;
+      }
+      with_constant<kUnits>(width(p) / G, [&](auto u) __attribute__((always_inline)) {
+        multiply<u * G>(count, Left<T>{f_.input + block_row * in, in, 1}, panel, in, bias_x(p),
+                        Rows<T>{xg_ + p * V * W, gates_});
+      });
+    }
+    return end;
+  }
+
+  // A step for some sequences; h and xg have a row for each, from the first of all on. Every other
+  // step takes the panels in reverse, so that the first ones are still in the cache.
+  void rows(Range batch, Range panels, const Step& step, const T* h, const T* xg, bool reverse) {
+    const int64_t H = p_.hidden, b = batch.first, row = step.row + b;
+    const int64_t xg_row = input_ == Input::kGiven ? G * H : gates_;
     const Place place{h + b * p_.out,
-                      f_.input ? f_.input + row * f_.in : nullptr,
-                      xg,
-                      f_.c_n ? f_.c_n + b * H : nullptr,
-                      hidden,
+                      f_.input + row * f_.in,
+                      xg + b * xg_row,
+                      f_.c_n + b * H,
+                      p_.weight_hr ? projected_ + b * H : f_.output + row * H,
                       f_.cells ? f_.cells + row * H : nullptr,
                       f_.tape ? f_.tape + row * Cell::kTape * H : nullptr};
-    for (int64_t i = 0; i < panels_; ++i) {
-      const int64_t p = reverse ? panels_ - 1 - i : i;
+    for (int64_t i = panels.first; i < panels.last; ++i) {
+      const int64_t p = reverse ? panels.first + panels.last - 1 - i : i;
       if (packed_) {
-        packed_panel(p, n, place);
+        packed_panel(p, batch.last - b, place);
       } else {
-        unpacked_panel(p, n, place);
+        unpacked_panel(p, batch.last - b, place);
       }
     }
-    if (p_.weight_hr) {
-      projection_.multiply_all(n, hidden, static_cast<const T*>(nullptr), f_.output + row * p_.out);
-    }
+  }
+
+  void project_state(Range batch, const Step& step) {
+    if (batch.first >= batch.last) return;
+    projection_.multiply_all(batch.last - batch.first, projected_ + batch.first * p_.hidden,
+                             static_cast<const T*>(nullptr),
+                             f_.output + (step.row + batch.first) * p_.out);
   }
 
   void packed_panel(int64_t p, int64_t n, const Place& place) {
-    with_constant<kUnits>(unit_vectors(p), [&](auto u) __attribute__((always_inline)) {
-      constexpr int width = u * G;  // vectors of this panel
+    with_constant<kUnits>(width(p) / G, [&](auto u) __attribute__((always_inline)) {
+      constexpr int width = u * G;
       constexpr int64_t row = width * W;
       alignas(64) T sums[kTileRows<width> * row], inputs[kTileRows<width> * row];
-      const Rows<const T> bias{bias_ + p * V * W, 0}, bias_x{bias_x_ + p * V * W, 0};
-      const T *w_x = weights_ + p * panel_, *w_h = w_x + (joined_ ? f_.in * row : 0);
+      const T *w_x = weights_ + p * panel_, *w_h = w_x + packed_in_ * row;
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-        const Term<T> recurrent{{place.h + r * p_.out, p_.out, 1}, w_h, p_.out};
-        if (!joined_) {
-          tile<width>(count, {recurrent}, bias, {sums, row});
-          return cell<u>(
-              p, r, count, sums,
-              {place.xg + r * G * p_.hidden + p * kUnits * W, p_.hidden, W, G * p_.hidden}, place);
-        }
-        const Term<T> input{{place.x + r * f_.in, f_.in, 1}, w_x, f_.in};
-        if constexpr (Cell::kSameGates) {
-          tile<width>(count, {input, recurrent}, bias, {sums, row});
-          cell<u>(p, r, count, sums, {nullptr, 0, 0, 0}, place);
+        const Term<T> x{{place.x + r * f_.in, f_.in, 1}, w_x, f_.in};
+        const Term<T> h{{place.h + r * p_.out, p_.out, 1}, w_h, p_.out};
+        const Part recurrent{sums, W, G * W, row};
+        if (input_ != Input::kJoined) {
+          tile<width>(count, {h}, bias_r(p), {sums, row});
+          cell<u>(p, r, count, x_part(p, r, place), recurrent, place);
+        } else if constexpr (Cell::kSameGates) {
+          tile<width>(count, {x, h}, bias_r(p), {sums, row});
+          cell<u>(p, r, count, Part{}, recurrent, place);
         } else {
-          tile<width>(count, {input}, bias_x, {inputs, row});
-          tile<width>(count, {recurrent}, bias, {sums, row});
-          cell<u>(p, r, count, sums, {inputs, W, G * W, row}, place);
+          tile<width>(count, {x}, bias_x(p), {inputs, row});
+          tile<width>(count, {h}, bias_r(p), {sums, row});
+          cell<u>(p, r, count, Part{inputs, W, G * W, row}, recurrent, place);
         }
       });
     });
@@ -199,60 +252,70 @@ class ForwardPass {
 
   void unpacked_panel(int64_t p, int64_t n, const Place& place) {
     constexpr int kAtOnce = kRegisters == 32 ? 3 : 2;
-    int64_t r = 0;
-    for (; r + kAtOnce <= n; r += kAtOnce) unpacked_rows<kAtOnce>(p, r, place);
-    for (; r < n; ++r) unpacked_rows<1>(p, r, place);
+    for (int64_t r = 0; r < n; r += kAtOnce) {
+      with_constant<kAtOnce>(min(kAtOnce, n - r),
+                             [&](auto count) { unpacked_rows<count>(p, r, place); });
+    }
   }
 
   template <int R>
   void unpacked_rows(int64_t p, int64_t r, const Place& place) {
-    alignas(64) T sums[R * V * W];
-    for (int v = 0; v < V; ++v) {
-      const int64_t unit = (p * kUnits + v / G) * W;
-      if (unit >= p_.hidden) break;
-      Vec<T> sum[R];
-      dots<R>(p_.weight_hh + (v % G * p_.hidden + unit) * p_.out, p_.hidden - unit,
-              {place.h + r * p_.out, p_.out, 1}, p_.out, sum);
-      const Vec<T> bias = load(bias_ + p * V * W + v * W);
-      for (int i = 0; i < R; ++i) store(sums + (i * V + v) * W, bias + sum[i]);
+    constexpr Part kPart{nullptr, W, G * W, V * W};
+    alignas(64) T sums[R * V * W], inputs[R * V * W];
+    Part recurrent = kPart, x = kPart;
+    recurrent.data = sums, x.data = inputs;
+    dot_panel<R>(p, {place.h + r * p_.out, p_.out, 1}, p_.weight_hh, p_.out, f_.bias_hh, sums);
+    if (input_ == Input::kJoined) {
+      dot_panel<R>(p, {place.x + r * f_.in, f_.in, 1}, f_.weight_ih, f_.in, f_.bias_ih, inputs);
+    } else {
+      x = x_part(p, r, place);
     }
-    cell<kUnits>(p, r, R, sums,
-                 {place.xg + r * G * p_.hidden + p * kUnits * W, p_.hidden, W, G * p_.hidden},
-                 place);
+    cell<kUnits>(p, r, R, x, recurrent, place);
   }
 
-  struct Inputs {  // the input's part of gates
-    const T* data;
-    int64_t gate, units, row;
-  };
+  template <int R>
+  FR_FN void dot_panel(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias, T* out) {
+    for_vectors(p, [&](int64_t v, int64_t row, int64_t valid) __attribute__((always_inline)) {
+      Vec<T> sum[R];
+      dots<R>(w + row * k, valid, a, k, sum);
+      const Vec<T> b = bias ? load(bias + row, valid) : Vec<T>{};
+      for (int i = 0; i < R; ++i) store(out + (i * V + v) * W, b + sum[i]);
+    });
+  }
 
-  // The cell for `count` rows from r on, whose recurrent parts of panel p are in
-  // sums[count][width][G][W].
+  // What was made of the input before.
+  Part x_part(int64_t p, int64_t r, const Place& place) const {
+    const int64_t H = p_.hidden;
+    return input_ == Input::kGiven ? Part{place.xg + r * G * H + p * kUnits * W, H, W, G * H}
+                                   : Part{place.xg + r * gates_ + p * V * W, W, G * W, gates_};
+  }
+
+  // The cell for `count` rows from r on and the `width` vectors of units of panel p; x.data may be
+  // null: zero.
   template <int width>
-  FR_FN void cell(int64_t p, int64_t r, int count, const T* sums, Inputs inputs,
-                  const Place& place) {
+  FR_FN void cell(int64_t p, int64_t r, int count, Part x, Part recurrent, const Place& place) {
     for (int i = 0; i < count; ++i) {
       for (int u = 0; u < width; ++u) {
         const int64_t unit = (p * kUnits + u) * W, lanes = p_.hidden - unit;
-        const T* sum = sums + (i * width + u) * G * W;
-        const Inputs x{inputs.data + i * inputs.row + u * inputs.units, inputs.gate, 0, 0};
+        const T* sums = recurrent.data + i * recurrent.row + u * recurrent.units;
+        const Part inputs{x.data ? x.data + i * x.row + u * x.units : nullptr, x.gate, 0, 0};
         if (lanes >= W) {
-          units(unit, AllLanes<T>{}, r + i, sum, inputs.data ? x : inputs, place);
+          units(unit, AllLanes<T>{}, r + i, inputs, sums, place);
         } else if (lanes > 0) {
-          units(unit, lanes, r + i, sum, inputs.data ? x : inputs, place);
+          units(unit, lanes, r + i, inputs, sums, place);
         }
       }
     }
   }
 
   template <class Lanes>
-  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, const T* sum, Inputs inputs,
+  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, Part inputs, const T* sums,
                    const Place& place) {
     const int64_t H = p_.hidden, at = r * H + unit;
     Vec<T> x[G], recurrent[G], tape[Cell::kTape + 1];
     for (int g = 0; g < G; ++g) {
       x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes) : Vec<T>{};
-      recurrent[g] = load(sum + g * W);
+      recurrent[g] = load(sums + g * W);
     }
     State<Vec<T>> before{};
     if constexpr (Cell::kReadsBefore) before.h = load(place.h + at, lanes);
@@ -271,16 +334,17 @@ class ForwardPass {
 
   const Forward<T>& f_;
   const Problem<T>& p_;
-  const bool packed_, joined_;
-  const int64_t panels_, panel_;
-  Buffer<T> weights_;              // [panels][in if joined, + out][V][W]
-  Buffer<T> bias_x_, bias_;        // [panels][V][W]
-  PackedMatrix<T> projection_;     // weight_hr
-  Buffer<T> projected_;            // [batch][hidden], h before the projection
-  PackedMatrix<T> input_weights_;  // weight_ih
-  bool gather_ = false;
-  int64_t block_rows_ = 0;
-  Buffer<T> block_;  // [threads][block_size]
+  const bool few_rows_, by_units_, packed_;
+  const Input input_;
+  const int64_t panels_, gates_;  // gates_: of a row, as panels
+  const int64_t block_rows_, packed_in_, panel_;
+  Buffer<T> weights_;           // [panels]([packed_in][V][W], then [out][V][W] if packed)
+  Buffer<T> bias_;              // [2][panels][V][W]
+  PackedMatrix<T> projection_;  // weight_hr
+  Buffer<T> projected_;         // [batch][hidden], h before the projection
+  Buffer<T> xg_;                // [block_rows][panels][V][W]
+  Buffer<T> passing_;           // [threads][in][V][W]
+  Barrier barrier_;
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

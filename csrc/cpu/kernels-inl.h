@@ -57,7 +57,7 @@ template <class T>
 void forward(int row, const Forward<T>& args) {
   Cells::visit(row, [&](auto cell) {
     ForwardPass<decltype(cell), T> pass(args);
-    run(pass, args.problem.threads);
+    run(pass, static_cast<int>(max(1, min(args.problem.threads, pass.shares()))));
   });
 }
 

@@ -5,6 +5,14 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
+struct Range {
+  int64_t first, last;
+};
+// The part of [0, n) that one thread of `count` has.
+FR_FN Range share(int64_t n, int thread, int count) {
+  return {n * thread / count, n * (thread + 1) / count};
+}
+
 template <class T>
 class PackedMatrix {
  public:

@@ -35,37 +35,57 @@ constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
                                               : V == 2 ? 6
                                                        : 8);
 
+// Products added up in a row before their sum goes to out: rounding grows with that number, and a
+// sum in a register is added to out at the cost of two more multiplications.
+constexpr int64_t kSummands = 256;
+
 template <int R, int V, int N, class T>
 void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
   constexpr int W = kLanes<T>;
   Vec<T> sum[R][V] = {};
-  for (auto [a, panel, k] : terms) {
-    for (; k > 0; --k, panel += V * W, a.data += a.k) {
-      Vec<T> b[V];
+  const auto add_to_out = [&](Rows<const T> before) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
-        b[v] = load(panel + v * W);
-#if defined(__x86_64__) && !defined(__clang__)
-        // With few rows gcc would load the panel again in every multiplication (94 of 117 GF/s).
-        if constexpr (R > 1 && (R + 1) * V < kRegisters) asm("" : "+v"(b[v]));
-#endif
+        const T* start = before.data + r * before.row + v * W;
+        store(out.data + r * out.row + v * W, before.data ? load(start) + sum[r][v] : sum[r][v]);
       }
+    }
+  };
+  for (int i = 0; i < N; ++i) {
+    auto [a, panel, left] = terms[i];
+    while (left > 0) {
+      const int64_t n = min(left, kSummands);
+      left -= n;
+      for (int64_t k = n; k > 0; --k, panel += V * W, a.data += a.k) {
+        Vec<T> b[V];
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) {
+          b[v] = load(panel + v * W);
+#if defined(__x86_64__) && !defined(__clang__)
+          // With few rows gcc would load the panel again in every multiplication (94 of 117 GF/s).
+          if constexpr (R > 1 && (R + 1) * V < kRegisters) asm("" : "+v"(b[v]));
+#endif
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const Vec<T> x = splat<Vec<T>>(a.data[r * a.row]);
+#pragma GCC unroll 8
+          for (int v = 0; v < V; ++v) sum[r][v] += x * b[v];
+        }
+      }
+      if (left == 0 && i + 1 == N) continue;
+      add_to_out(init);
+      init = {out.data, out.row};
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const Vec<T> x = splat<Vec<T>>(a.data[r * a.row]);
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) sum[r][v] += x * b[v];
+        for (int v = 0; v < V; ++v) sum[r][v] = Vec<T>{};
       }
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      const Vec<T> s = init.data ? load(init.data + r * init.row + v * W) + sum[r][v] : sum[r][v];
-      store(out.data + r * out.row + v * W, s);
-    }
-  }
+  add_to_out(init);
 }
 
 // A tile of `rows` rows, at most kTileRows<V>.
