@@ -1,8 +1,9 @@
-// The recurrence backward. Again a thread takes a slice of the batch through all steps, now from
-// the last to the first: dh = what the step after hands back + the gates' gradients there @
-// weight_hh + the output's own gradient, then the cell's backward step over it. The weights'
-// gradients follow, in one product over all rows (outer-inl.h).
+// The recurrence backward, from the last step to the first: dh = what the step after hands back + the
+// gates' gradients there @ weight_hh + the output's own gradient, then the cell's backward step over
+// it. Threads share the sequences or the units, as forward. The weights' gradients follow, in one
+// product over all rows (outer-inl.h).
 #pragma once
+#include "cpu/barrier.h"
 #include "cpu/matrix-inl.h"
 #include "cpu/outer-inl.h"
 
@@ -11,25 +12,28 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 template <class Cell, class T>
 class BackwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
-  static constexpr int64_t kPanel = PackedMatrix<T>::kColumns;
+  static constexpr int64_t kPanel = RightMatrix<T>::kColumns;
 
  public:
   explicit BackwardPass(const Backward<T>& args)
       : a_(args),
         p_(args.problem),
         gates_(G * p_.hidden),
-        weights_(gates_, p_.out),
+        by_units_(bound_by_weights(p_.batch, gates_ * p_.out * static_cast<int64_t>(sizeof(T)))),
+        weights_(gates_, p_.out, p_.rows <= kFewRows ? p_.weight_hh : nullptr),
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
         dr_(Cell::kSameGates ? 0 : p_.rows * gates_),
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
         hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
-        sums_(p_.batch * kPanel),
         d_weight_hh_(p_.steps, p_.num_steps, gates_, p_.out),
         d_weight_hr_(p_.steps, p_.num_steps, p_.out, p_.hidden) {}
 
+  int64_t shares() const { return max(by_units_ ? weights_.panels() : p_.batch, 1); }
+
   void allocate(int count) {
+    sums_.allocate(count * p_.batch * kPanel);
     if (a_.d_weight_hh || a_.d_bias_hh) d_weight_hh_.allocate(count);
     if (a_.d_weight_hr) d_weight_hr_.allocate(count);
   }
@@ -38,22 +42,25 @@ class BackwardPass {
   void pack(int thread, int count) {
     if (p_.num_steps > 1 || a_.d_h_0) weights_.pack(p_.weight_hh, thread, count);
     projection_.pack(p_.weight_hr, thread, count);
+    start(share(p_.batch, thread, count));
   }
 
   void run(int thread, int count) {
-    const int64_t first = p_.batch * thread / count, last = p_.batch * (thread + 1) / count;
-    start(first, last);
+    const Range all{0, p_.batch};
+    Team team{thread, count, share(p_.batch, thread, count), sums_ + thread * p_.batch * kPanel};
+    const Range batch = by_units_ ? all : team.sequences;
     for (int64_t s = p_.num_steps - 1; s >= 0; --s) {
       const Step& step = p_.steps[s];
-      const int64_t end = min(last, step.size);
+      const int64_t first = batch.first, end = min(batch.last, step.size);
       if (end <= first) continue;
       const int64_t go_on = s + 1 < p_.num_steps ? min(end, p_.steps[s + 1].kept) : 0;
       const T* dr_after = go_on > first ? dr() + p_.steps[s + 1].row * gates_ : nullptr;
-      p_.weight_hr ? projected_step(s, first, end, go_on, dr_after)
-                   : plain_step(s, first, end, go_on, dr_after);
-      finish(max(first, min(end, step.kept)), end, dr() + step.row * gates_);
+      p_.weight_hr ? projected_step(team, s, first, end, go_on, dr_after)
+                   : plain_step(team, s, first, end, go_on, dr_after);
+      meet(team);
+      finish(team, max(first, min(end, step.kept)), end, dr() + step.row * gates_);
     }
-    if (p_.num_steps == 0) finish(first, last, nullptr);
+    if (p_.num_steps == 0) finish(team, batch.first, batch.last, nullptr);
   }
 
   void weights(int thread, int count) {
@@ -72,6 +79,19 @@ class BackwardPass {
   }
 
  private:
+  struct Team {
+    int thread, count;
+    Range sequences;  // this thread's, for what is done by sequences
+    T* sums;          // [batch][kPanel], this thread's
+  };
+  // The panels of a matrix that this thread has.
+  Range panels(const Team& team, const RightMatrix<T>& matrix) const {
+    return by_units_ ? share(matrix.panels(), team.thread, team.count) : Range{0, matrix.panels()};
+  }
+  void meet(const Team& team) {
+    if (by_units_ && team.count > 1) barrier_.wait(team.count);
+  }
+
   // The gradients of r: those of x where the cell has them equal.
   T* dr() const { return Cell::kSameGates ? a_.d_xg : dr_; }
 
@@ -83,8 +103,8 @@ class BackwardPass {
   }
 
   // carry_ holds what dh gets beside the matrix product, and d_c_0 the running gradient of c.
-  void start(int64_t first, int64_t last) {
-    for (int64_t b = first; b < last; ++b) {
+  void start(Range sequences) {
+    for (int64_t b = sequences.first; b < sequences.last; ++b) {
       T* carry = carry_ + b * carry_row_;
       __builtin_memset(carry, 0, carry_row_ * sizeof(T));
       if (a_.grad_h_n) __builtin_memcpy(carry, a_.grad_h_n + b * p_.out, p_.out * sizeof(T));
@@ -96,59 +116,68 @@ class BackwardPass {
     }
   }
 
-  // sums_[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at
+  // sums[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at
   // this step.
-  void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
+  void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after,
+                      T* sums) {
     const T* carry = carry_ + p * kPanel;
     if (dr_after) {
       weights_.multiply_panel(p, go_on - first, dr_after + first * gates_,
                               {carry + first * carry_row_, carry_row_},
-                              {sums_ + first * kPanel, kPanel});
+                              {sums + first * kPanel, kPanel});
     }
     for (int64_t b = max(first, go_on); b < end; ++b) {
-      __builtin_memcpy(sums_ + b * kPanel, carry + b * carry_row_, kPanel * sizeof(T));
+      __builtin_memcpy(sums + b * kPanel, carry + b * carry_row_, kPanel * sizeof(T));
     }
   }
 
-  void plain_step(int64_t s, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
-    for (int64_t i = 0; i < weights_.panels(); ++i) {
-      const int64_t p = s & 1 ? weights_.panels() - 1 - i : i;
-      state_gradient(p, first, end, go_on, dr_after);
+  void plain_step(const Team& team, int64_t s, int64_t first, int64_t end, int64_t go_on,
+                  const T* dr_after) {
+    const Range mine = panels(team, weights_);
+    for (int64_t i = mine.first; i < mine.last; ++i) {
+      const int64_t p = s & 1 ? mine.first + mine.last - 1 - i : i;
+      state_gradient(p, first, end, go_on, dr_after, team.sums);
       const T* grad = a_.grad_output ? a_.grad_output + p_.steps[s].row * p_.out : nullptr;
-      for (int64_t b = first; b < end; ++b) cell(s, b, p, grad ? grad + b * p_.out : nullptr);
+      for (int64_t b = first; b < end; ++b) {
+        cell(s, b, p, team.sums + b * kPanel, grad ? grad + b * p_.out : nullptr);
+      }
     }
   }
 
-  void projected_step(int64_t s, int64_t first, int64_t end, int64_t go_on, const T* dr_after) {
+  void projected_step(const Team& team, int64_t s, int64_t first, int64_t end, int64_t go_on,
+                      const T* dr_after) {
     const int64_t row = p_.steps[s].row;
-    for (int64_t p = 0; p < weights_.panels(); ++p) {
-      state_gradient(p, first, end, go_on, dr_after);
+    const Range outs = panels(team, weights_), units = panels(team, projection_);
+    for (int64_t p = outs.first; p < outs.last; ++p) {
+      state_gradient(p, first, end, go_on, dr_after, team.sums);
       for (int64_t b = first; b < end; ++b) {
         for (int64_t j = p * kPanel; j < min(p_.out, (p + 1) * kPanel); ++j) {
           const int64_t at = (row + b) * p_.out + j;
           d_out_[at] =
-              sums_[b * kPanel + j - p * kPanel] + (a_.grad_output ? a_.grad_output[at] : T(0));
+              team.sums[b * kPanel + j - p * kPanel] + (a_.grad_output ? a_.grad_output[at] : T(0));
         }
       }
     }
-    for (int64_t b = first; b < end; ++b) {
+    meet(team);
+    const Range own = by_units_ ? team.sequences : Range{first, end};
+    for (int64_t b = own.first; b < min(own.last, end); ++b) {
       __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
     }
-    for (int64_t p = 0; p < projection_.panels(); ++p) {
+    for (int64_t p = units.first; p < units.last; ++p) {
       projection_.multiply_panel(p, end - first, d_out_ + (row + first) * p_.out, {nullptr, 0},
-                                 {sums_ + first * kPanel, kPanel});
-      for (int64_t b = first; b < end; ++b) cell(s, b, p, nullptr);
+                                 {team.sums + first * kPanel, kPanel});
+      for (int64_t b = first; b < end; ++b) cell(s, b, p, team.sums + b * kPanel, nullptr);
     }
   }
 
-  // The cell's backward step for the units of panel p, whose dh is sums_[b] plus grad.
-  FR_FN void cell(int64_t s, int64_t b, int64_t p, const T* grad) {
-    for (int v = 0; v < PackedMatrix<T>::V; ++v) {
+  // The cell's backward step for the units of panel p, whose dh is sums plus grad.
+  FR_FN void cell(int64_t s, int64_t b, int64_t p, const T* sums, const T* grad) {
+    for (int v = 0; v < RightMatrix<T>::V; ++v) {
       const int64_t unit = p * kPanel + v * W, lanes = p_.hidden - unit;
       if (lanes >= W) {
-        units(s, b, unit, AllLanes<T>{}, sums_ + b * kPanel + v * W, grad);
+        units(s, b, unit, AllLanes<T>{}, sums + v * W, grad);
       } else if (lanes > 0) {
-        units(s, b, unit, lanes, sums_ + b * kPanel + v * W, grad);
+        units(s, b, unit, lanes, sums + v * W, grad);
       }
     }
   }
@@ -187,13 +216,14 @@ class BackwardPass {
 
   // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: there is no
   // step).
-  void finish(int64_t first, int64_t end, const T* dr) {
+  void finish(const Team& team, int64_t first, int64_t end, const T* dr) {
     if (!a_.d_h_0 || first >= end) return;
-    for (int64_t p = 0; p < weights_.panels(); ++p) {
-      state_gradient(p, first, end, dr ? end : first, dr);
+    const Range mine = panels(team, weights_);
+    for (int64_t p = mine.first; p < mine.last; ++p) {
+      state_gradient(p, first, end, dr ? end : first, dr, team.sums);
       for (int64_t b = first; b < end; ++b) {
         const int64_t column = p * kPanel, n = min(kPanel, p_.out - column);
-        __builtin_memcpy(a_.d_h_0 + b * p_.out + column, sums_ + b * kPanel, n * sizeof(T));
+        __builtin_memcpy(a_.d_h_0 + b * p_.out + column, team.sums + b * kPanel, n * sizeof(T));
       }
     }
   }
@@ -201,14 +231,16 @@ class BackwardPass {
   const Backward<T>& a_;
   const Problem<T>& p_;
   const int64_t gates_;
-  PackedMatrix<T> weights_;     // weight_hh
-  PackedMatrix<T> projection_;  // weight_hr
+  const bool by_units_;
+  RightMatrix<T> weights_;     // weight_hh
+  RightMatrix<T> projection_;  // weight_hr
   const int64_t carry_row_;
   Buffer<T> carry_;   // [batch][carry_row]
   Buffer<T> dr_;      // [rows][gates], where not equal to d_xg
   Buffer<T> d_out_;   // [rows][out], the whole gradient of a projected h
   Buffer<T> hidden_;  // [rows][hidden], h before the projection
-  Buffer<T> sums_;    // [batch][V][W]
+  Buffer<T> sums_;    // [threads][batch][V][W]
+  Barrier barrier_;
   OuterProduct<T> d_weight_hh_, d_weight_hr_;
 };
 

@@ -17,9 +17,6 @@ class ForwardPass {
   static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
 
   // docs/performance.md has the measurements behind these.
-  static constexpr int64_t kFewRows = 7;  // up to here packing costs more than it saves
-  static constexpr int64_t kFewSequences = 3, kSomeSequences = 31;
-  static constexpr int64_t kL2Bytes = 1 << 20, kL3Bytes = 16 << 20;
   static constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
 
   enum class Input {
@@ -43,8 +40,7 @@ class ForwardPass {
       : f_(args),
         p_(args.problem),
         few_rows_(p_.rows <= kFewRows),
-        by_units_(few_rows_ || p_.batch <= kFewSequences ||
-                  (p_.batch <= kSomeSequences && weight_bytes(args.in + p_.out) > kL3Bytes)),
+        by_units_(few_rows_ || bound_by_weights(p_.batch, weight_bytes(args.in + p_.out))),
         packed_(!few_rows_ && (p_.batch > kFewSequences || weight_bytes(p_.out) <= kL2Bytes)),
         input_(args.xg                                ? Input::kGiven
                : few_rows_ || (packed_ && !by_units_) ? Input::kJoined
@@ -63,7 +59,7 @@ class ForwardPass {
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
         xg_(input_ == Input::kAhead ? block_rows_ * gates_ : 0) {}
 
-  int64_t shares() const { return by_units_ ? panels_ : p_.batch; }
+  int64_t shares() const { return max(by_units_ ? panels_ : p_.batch, 1); }
 
   void allocate(int count) {
     if (input_ == Input::kAhead && one_block()) passing_.allocate(count * f_.in * V * W);
@@ -189,8 +185,8 @@ class ForwardPass {
         panel = passing;
       }
       with_constant<kUnits>(width(p) / G, [&](auto u) __attribute__((always_inline)) {
-        multiply<u * G>(count, Left<T>{f_.input + block_row * in, in, 1}, panel, in, bias_x(p),
-                        Rows<T>{xg_ + p * V * W, gates_});
+        const Term<T> term{{f_.input + block_row * in, in, 1}, {panel, u * G * W}, in};
+        multiply<u * G>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, gates_});
       });
     }
     return end;
@@ -232,8 +228,8 @@ class ForwardPass {
       alignas(64) T sums[kTileRows<width> * row], inputs[kTileRows<width> * row];
       const T *w_x = weights_ + p * panel_, *w_h = w_x + packed_in_ * row;
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-        const Term<T> x{{place.x + r * f_.in, f_.in, 1}, w_x, f_.in};
-        const Term<T> h{{place.h + r * p_.out, p_.out, 1}, w_h, p_.out};
+        const Term<T> x{{place.x + r * f_.in, f_.in, 1}, {w_x, row}, f_.in};
+        const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
         const Part recurrent{sums, W, G * W, row};
         if (input_ != Input::kJoined) {
           tile<width>(count, {h}, bias_r(p), {sums, row});
@@ -338,12 +334,12 @@ class ForwardPass {
   const Input input_;
   const int64_t panels_, gates_;  // gates_: of a row, as panels
   const int64_t block_rows_, packed_in_, panel_;
-  Buffer<T> weights_;           // [panels]([packed_in][V][W], then [out][V][W] if packed)
-  Buffer<T> bias_;              // [2][panels][V][W]
-  PackedMatrix<T> projection_;  // weight_hr
-  Buffer<T> projected_;         // [batch][hidden], h before the projection
-  Buffer<T> xg_;                // [block_rows][panels][V][W]
-  Buffer<T> passing_;           // [threads][in][V][W]
+  Buffer<T> weights_;          // [panels]([packed_in][V][W], then [out][V][W] if packed)
+  Buffer<T> bias_;             // [2][panels][V][W]
+  RightMatrix<T> projection_;  // weight_hr
+  Buffer<T> projected_;        // [batch][hidden], h before the projection
+  Buffer<T> xg_;               // [block_rows][panels][V][W]
+  Buffer<T> passing_;          // [threads][in][V][W]
   Barrier barrier_;
 };
 

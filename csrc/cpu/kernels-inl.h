@@ -57,7 +57,7 @@ template <class T>
 void forward(int row, const Forward<T>& args) {
   Cells::visit(row, [&](auto cell) {
     ForwardPass<decltype(cell), T> pass(args);
-    run(pass, static_cast<int>(max(1, min(args.problem.threads, pass.shares()))));
+    run(pass, static_cast<int>(min(args.problem.threads, pass.shares())));
   });
 }
 
@@ -65,7 +65,7 @@ template <class T>
 void backward(int row, const Backward<T>& args) {
   Cells::visit(row, [&](auto cell) {
     BackwardPass<decltype(cell), T> pass(args);
-    run(pass, args.problem.threads);
+    run(pass, static_cast<int>(min(args.problem.threads, pass.shares())));
   });
 }
 

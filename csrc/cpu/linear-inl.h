@@ -9,7 +9,7 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 constexpr int64_t kRowBlock = 192;
 
 template <class T>
-void multiply_rows(const PackedMatrix<T>& matrix, int64_t k, int64_t columns, int64_t rows,
+void multiply_rows(const RightMatrix<T>& matrix, int64_t k, int64_t columns, int64_t rows,
                    const T* a, const T* bias, T* out, int thread, int count) {
   const int64_t last = rows * (thread + 1) / count;
   for (int64_t r = rows * thread / count; r < last; r += kRowBlock) {
@@ -31,7 +31,7 @@ class LinearPass {
 
  private:
   const Linear<T>& a_;
-  PackedMatrix<T> weight_;
+  RightMatrix<T> weight_;
 };
 
 template <class T>
@@ -40,7 +40,8 @@ class LinearBackwardPass {
   explicit LinearBackwardPass(const LinearBackward<T>& args)
       : a_(args),
         all_{0, args.rows, 0},
-        weight_(args.out, args.d_input ? args.in : 0),
+        weight_(args.out, args.d_input ? args.in : 0,
+                args.rows <= kFewRows ? args.weight : nullptr),
         outer_(&all_, 1, args.out, args.d_weight ? args.in : 0) {}
 
   void allocate(int count) {
@@ -62,7 +63,7 @@ class LinearBackwardPass {
  private:
   const LinearBackward<T>& a_;
   const Step all_;
-  PackedMatrix<T> weight_;
+  RightMatrix<T> weight_;
   OuterProduct<T> outer_;
 };
 

@@ -1,35 +1,33 @@
-// A right operand of products, packed as panels of V vectors of columns; the last may have fewer.
+// A right operand of products in panels of V vectors of columns; the last may have fewer. Panels are
+// packed, or columns of a matrix that is used as it lies.
 #pragma once
 #include "cpu/pack-inl.h"
+#include "cpu/regime-inl.h"
 #include "cpu/tile-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-struct Range {
-  int64_t first, last;
-};
-// The part of [0, n) that one thread of `count` has.
-FR_FN Range share(int64_t n, int thread, int count) {
-  return {n * thread / count, n * (thread + 1) / count};
-}
-
 template <class T>
-class PackedMatrix {
+class RightMatrix {
  public:
   static constexpr int V = kRegisters == 32 ? 4 : 2;
   static constexpr int64_t W = kLanes<T>, kColumns = V * W;  // of a panel
 
-  PackedMatrix(int64_t k, int64_t columns)
+  // With the matrix, [k][columns], it is used as it lies, if its panels end where its columns do.
+  RightMatrix(int64_t k, int64_t columns, const T* matrix = nullptr)
       : k_(k),
         columns_(columns),
         panels_(ceil_div(columns, kColumns)),
-        data_(panels_ * k * kColumns) {}
+        matrix_(columns % W ? nullptr : matrix),
+        packed_(matrix_ ? 0 : panels_ * k * kColumns) {}
 
   int64_t panels() const { return panels_; }
 
   // The share of one thread of `count`, from w[k][columns], or from its transpose w[columns][k].
   void pack(const T* w, int thread, int count) {
-    for (int64_t p = panels_ * thread / count; p < panels_ * (thread + 1) / count; ++p) {
+    if (matrix_) return;
+    const Range mine = share(panels_, thread, count);
+    for (int64_t p = mine.first; p < mine.last; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         pack_columns<v>([&](int64_t i) __attribute__((always_inline)) { return w + i * columns_; },
                         k_, columns_, p * kColumns, panel(p));
@@ -37,7 +35,8 @@ class PackedMatrix {
     }
   }
   void pack_transpose_of(const T* w, int thread, int count) {
-    for (int64_t p = panels_ * thread / count; p < panels_ * (thread + 1) / count; ++p) {
+    const Range mine = share(panels_, thread, count);
+    for (int64_t p = mine.first; p < mine.last; ++p) {
       for (int64_t v = 0; v < vectors(p); ++v) {
         const int64_t column = p * kColumns + v * W;
         pack_transposed(w + column * k_, columns_ - column, k_, panel(p) + v * W, vectors(p) * W);
@@ -48,7 +47,9 @@ class PackedMatrix {
   // out[rows][W * its vectors] = init + a[rows][k] @ panel p
   void multiply_panel(int64_t p, int64_t rows, const T* a, Rows<const T> init, Rows<T> out) const {
     with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
-      multiply<v>(rows, Left<T>{a, k_, 1}, panel(p), k_, init, out);
+      const int64_t row = v * W;
+      const T* data = matrix_ ? matrix_ + p * kColumns : panel(p);
+      multiply<v>(rows, Term<T>{{a, k_, 1}, {data, matrix_ ? columns_ : row}, k_}, init, out);
     });
   }
 
@@ -79,10 +80,11 @@ class PackedMatrix {
 
  private:
   int64_t vectors(int64_t p) const { return min(V, ceil_div(columns_ - p * kColumns, W)); }
-  T* panel(int64_t p) const { return data_ + p * k_ * kColumns; }
+  T* panel(int64_t p) const { return packed_ + p * k_ * kColumns; }
 
   const int64_t k_, columns_, panels_;
-  Buffer<T> data_;  // [panels][k][V][W]
+  const T* const matrix_;  // null: packed
+  Buffer<T> packed_;       // [panels][k][V][W]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

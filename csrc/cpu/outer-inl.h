@@ -12,7 +12,7 @@ struct OuterRow {
 
 template <class T>
 class OuterProduct {
-  static constexpr int W = kLanes<T>, V = PackedMatrix<T>::V;
+  static constexpr int W = kLanes<T>, V = RightMatrix<T>::V;
   // Rows packed at once: fewer where a row is so wide that they would take more than 8 MB.
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
 
@@ -100,7 +100,7 @@ class OuterProduct {
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      const Term<T> term[] = {{{packed_a + r, 1, W}, packed_b, rows}};
+      const Term<T> term[] = {{{packed_a + r, 1, W}, {packed_b, kEdge}, rows}};
       tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
     });
     for (int i = 0; !whole && i < count; ++i) {

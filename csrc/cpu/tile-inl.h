@@ -13,9 +13,15 @@ struct Left {  // the left operand
 };
 
 template <class T>
+struct Panel {  // the right operand, [k][V][lanes]
+  const T* data;
+  int64_t row;  // stride of k: V * lanes where it is packed
+};
+
+template <class T>
 struct Term {  // a[rows][k] @ panel[k][V][lanes]
   Left<T> a;
-  const T* panel;
+  Panel<T> panel;
   int64_t k;
 };
 
@@ -58,11 +64,11 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
     while (left > 0) {
       const int64_t n = min(left, kSummands);
       left -= n;
-      for (int64_t k = n; k > 0; --k, panel += V * W, a.data += a.k) {
+      for (int64_t k = n; k > 0; --k, panel.data += panel.row, a.data += a.k) {
         Vec<T> b[V];
 #pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
-          b[v] = load(panel + v * W);
+          b[v] = load(panel.data + v * W);
 #if defined(__x86_64__) && !defined(__clang__)
           // With few rows gcc would load the panel again in every multiplication (94 of 117 GF/s).
           if constexpr (R > 1 && (R + 1) * V < kRegisters) asm("" : "+v"(b[v]));
@@ -110,21 +116,22 @@ FR_FN void for_tiles(int64_t rows, F f) {
 
 // The product for any number of rows; k in blocks whose panel stays in the L2 cache.
 template <int V, class T>
-FR_FN void multiply(int64_t rows, Left<T> a, const T* panel, int64_t k, Rows<const T> init,
-                    Rows<T> out) {
+FR_FN void multiply(int64_t rows, Term<T> term, Rows<const T> init, Rows<T> out) {
   constexpr int64_t kBlock = 1024;
   int64_t first = 0;
   do {
-    const int64_t n = min(kBlock, k - first);
+    const int64_t n = min(kBlock, term.k - first);
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
     for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
-      const Term<T> term[] = {
-          {{a.data + r * a.row + first * a.k, a.row, a.k}, panel + first * V * kLanes<T>, n}};
-      tile<V>(count, term, {start.data ? start.data + r * start.row : nullptr, start.row},
+      const auto [a, panel, k] = term;
+      const Term<T> part[] = {{{a.data + r * a.row + first * a.k, a.row, a.k},
+                               {panel.data + first * panel.row, panel.row},
+                               n}};
+      tile<V>(count, part, {start.data ? start.data + r * start.row : nullptr, start.row},
               {out.data + r * out.row, out.row});
     });
     first += n;
-  } while (first < k);
+  } while (first < term.k);
 }
 
 // Calls f with v, which is 1 to kMost, as a constant: the last panel of a matrix is narrower.

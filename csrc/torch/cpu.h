@@ -47,14 +47,13 @@ const cpu::Kernels<T>& kernels() {
   }
 }
 
-// Threads for `shares` parts and so many multiplications: for few, a team costs more than it saves.
-inline int team(int64_t shares, double multiplications) {
+// Threads for so many multiplications: for few, a team costs more than it saves.
+inline int team(double multiplications) {
   constexpr double kWorthATeam = 200'000;
-  if (multiplications < kWorthATeam || at::in_parallel_region()) return 1;
-  return static_cast<int>(std::clamp<int64_t>(shares, 1, at::get_num_threads()));
+  return multiplications < kWorthATeam || at::in_parallel_region() ? 1 : at::get_num_threads();
 }
 
-// Whether our product is faster than ATen's for a linear layer with these arguments; they then fit.
-bool is_ours(const Tensor& input, const Tensor& weight, const MaybeTensor& bias);
+// Whether our product takes these arguments of a linear layer; all others, and all errors, are ATen's.
+bool takes(const Tensor& input, const Tensor& weight, const MaybeTensor& bias);
 
 }  // namespace fused_rnn

@@ -6,7 +6,7 @@
 namespace fused_rnn {
 namespace {
 
-// Our product is the faster one from so many rows on; ATen has the rest, and raises all errors.
+// Alone, our product is the faster one from so many rows on.
 constexpr int64_t kManyRows = 48;
 
 bool has_kernel(at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kDouble; }
@@ -18,18 +18,17 @@ bool fits(const MaybeTensor& tensor, at::ScalarType dtype) {
 
 }  // namespace
 
-bool is_ours(const Tensor& input, const Tensor& weight, const MaybeTensor& bias) {
+bool takes(const Tensor& input, const Tensor& weight, const MaybeTensor& bias) {
   const auto dtype = input.scalar_type();
   return has_kernel(dtype) && fits(input, dtype) && fits(weight, dtype) && weight.dim() == 2 &&
          weight.numel() > 0 && input.dim() >= 2 && input.size(-1) == weight.size(1) &&
          (!defined(bias) ||
-          (fits(bias, dtype) && bias->dim() == 1 && bias->size(0) == weight.size(0))) &&
-         input.numel() >= kManyRows * weight.size(1);
+          (fits(bias, dtype) && bias->dim() == 1 && bias->size(0) == weight.size(0)));
 }
 
 namespace {
 
-bool backward_is_ours(const LinearBackwardInputs& in) {
+bool takes_gradient(const LinearBackwardInputs& in) {
   const Tensor& grad = in.grad_output;
   const auto dtype = grad.scalar_type();
   if (!has_kernel(dtype) || !fits(grad, dtype) || grad.dim() < 2) return false;
@@ -44,7 +43,7 @@ bool backward_is_ours(const LinearBackwardInputs& in) {
     return false;
   }
   if (want_input && want_weight && in.input->size(-1) != in.weight->size(1)) return false;
-  return grad.size(-1) > 0 && grad.numel() >= kManyRows * grad.size(-1);
+  return grad.numel() > 0;
 }
 
 template <class T>
@@ -57,7 +56,7 @@ Tensor run_linear(const LinearInputs& in) {
   const int64_t rows = x.numel() / weight.size(1);
   kernels<T>().linear({rows, weight.size(1), weight.size(0), input<T>(x), input<T>(weight),
                        input<T>(bias), result<T>(output),
-                       team(rows, static_cast<double>(rows) * weight.numel())});
+                       team(static_cast<double>(rows) * weight.numel())});
   return output;
 }
 
@@ -80,17 +79,19 @@ LinearBackward::Outputs run_linear(const LinearBackwardInputs& in) {
   if (want_bias) d_bias = at::empty({out}, grad.options());
   kernels<T>().linear_backward({rows, width, out, input<T>(grad), input<T>(x), input<T>(weight),
                                 result<T>(d_input), result<T>(d_weight), result<T>(d_bias),
-                                team(rows, static_cast<double>(rows) * width * out)});
+                                team(static_cast<double>(rows) * width * out)});
   return {d_input, d_weight, d_bias};
 }
 
 Tensor linear(const LinearInputs& in) {
-  if (!is_ours(in.input, in.weight, in.bias)) return aten_linear(in);
+  if (!takes(in.input, in.weight, in.bias) || in.input.numel() < kManyRows * in.weight.size(1)) {
+    return aten_linear(in);
+  }
   return in.input.scalar_type() == at::kDouble ? run_linear<double>(in) : run_linear<float>(in);
 }
 
 LinearBackward::Outputs linear_backward(const LinearBackwardInputs& in) {
-  if (!backward_is_ours(in)) return aten_linear_backward(in);
+  if (!takes_gradient(in)) return aten_linear_backward(in);
   return in.grad_output.scalar_type() == at::kDouble ? run_linear<double>(in)
                                                      : run_linear<float>(in);
 }

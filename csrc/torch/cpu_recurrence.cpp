@@ -56,11 +56,7 @@ struct Shared {
             threads()};
   }
 
-  // A thread takes sequences.
-  int threads() const {
-    const double work = static_cast<double>(number(sizes.rows)) * weight_hh.numel();
-    return team(number(sizes.batch), work);
-  }
+  int threads() const { return team(static_cast<double>(number(sizes.rows)) * weight_hh.numel()); }
 };
 
 // The tensors that a forward kernel fills, and its arguments.
@@ -132,10 +128,10 @@ RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
   return forward(check(in), in.xg, in, /*train=*/true);
 }
 
-// The projection goes into the loop where our product is the faster one.
+// The projection goes into the loop where our product takes it.
 LayerTrain::Outputs forward(const LayerInputs& in, bool train) {
   const Sizes sizes = check(in);
-  if (is_ours(in.input, in.weight_ih, in.bias_ih)) return forward(sizes, in.input, in, train);
+  if (takes(in.input, in.weight_ih, in.bias_ih)) return forward(sizes, in.input, in, train);
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const Tensor xg = at::linear(in.input, in.weight_ih, in.bias_ih);
   const ForwardInputs projected{xg,           in.h_0,         in.c_0,  in.weight_hh, in.bias_hh,

@@ -1,0 +1,26 @@
+// What a pass does depends on how much there is to do: the limits, measured (docs/performance.md), and
+// how threads share.
+#pragma once
+#include "cpu/simd-inl.h"
+
+namespace fused_rnn::cpu::FUSED_RNN_ISA {
+
+constexpr int64_t kFewRows = 7;  // up to here packing weights costs more than it saves
+constexpr int64_t kL2Bytes = 1 << 20, kL3Bytes = 16 << 20;
+
+// Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
+// the units and not the sequences.
+constexpr int64_t kFewSequences = 3, kSomeSequences = 31;
+FR_FN bool bound_by_weights(int64_t batch, int64_t bytes) {
+  return batch <= kFewSequences || (batch <= kSomeSequences && bytes > kL3Bytes);
+}
+
+struct Range {
+  int64_t first, last;
+};
+// The part of [0, n) that one thread of `count` has.
+FR_FN Range share(int64_t n, int thread, int count) {
+  return {n * thread / count, n * (thread + 1) / count};
+}
+
+}  // namespace fused_rnn::cpu::FUSED_RNN_ISA
