@@ -1,5 +1,6 @@
 // The Python module fused_rnn._C: what was built, and which instruction set runs. Loading it
-// registers the ops of csrc/torch with PyTorch. No maths and no tensors here.
+// registers the ops of csrc/torch with PyTorch. No maths and no tensors here; the calls that take
+// some are in torch/python_calls.cpp.
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -13,6 +14,7 @@
 #include "cells/table.h"
 #include "cpu/kernels.h"
 #include "cuda_choice.h"  // written by setup.py
+#include "torch/python_calls.h"
 
 namespace fused_rnn {
 namespace {
@@ -112,6 +114,7 @@ double peak_gflops() {
 PYBIND11_MODULE(_C, module) {
   using namespace fused_rnn;
   module.doc() = "Compiled part of fused_rnn; its ops are in torch.ops.fused_rnn.";
+  if (PyModule_AddFunctions(module.ptr(), kPythonCalls) != 0) throw py::error_already_set();
   module.def("build_info", &build_info, "What was compiled, by which compiler, for which torch.");
   module.def("cells", &cells, "The table of cells: what each one has, by name.");
   module.def(

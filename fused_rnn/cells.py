@@ -52,22 +52,19 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         if h is None:
             h = input.new_zeros(input.size(0), self.hidden_size)
             c = h if ops.CELLS[cell]["has_c"] else None
-        _, h, c = ops.layer(
-            input.unsqueeze(0),
-            self.weight_ih,
-            self.bias_ih,
-            h,
-            c,
-            self.weight_hh,
-            self.bias_hh,
-            None,
-            None,
-            cell,
-            False,
-        )
+        weight_ih, bias_ih, weight_hh, bias_hh = self._weights()
+        h, c = ops.step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell)
         if batched:
             return h, c
         return h.squeeze(0), c if c is None else c.squeeze(0)
+
+    def _weights(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+        """The weights, past `Module.__getattr__`: it takes as long as a small step."""
+        p: dict[str, Any] = self._parameters
+        try:
+            return p["weight_ih"], p["bias_ih"], p["weight_hh"], p["bias_hh"]
+        except KeyError:  # a weight that is computed: parametrized, pruned
+            return self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh
 
 
 class RNNCell(_RecurrentCell):

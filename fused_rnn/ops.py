@@ -66,7 +66,37 @@ Layer = Callable[
 ]
 
 recurrence: Recurrence = torch.ops.fused_rnn.recurrence.default
-layer: Layer = torch.ops.fused_rnn.layer.default
+_layer: Layer = torch.ops.fused_rnn.layer.default
+
+
+def layer(*arguments: Any) -> tuple[Tensor, Tensor, Any]:
+    """The op, called as `Layer` says; past torch.ops and its conversions where that will do."""
+    if not torch.compiler.is_compiling():
+        result = _C.layer(*arguments)
+        if result is not None:
+            return result
+    return _layer(*arguments)
+
+
+def step(
+    input: Tensor,
+    weight_ih: Tensor,
+    bias_ih: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    weight_hh: Tensor,
+    bias_hh: Tensor | None,
+    cell: str,
+) -> tuple[Tensor, Any]:
+    """The state `(h, c)` after one step of `layer` for input [batch, features]."""
+    if not torch.compiler.is_compiling():
+        result = _C.step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell)
+        if result is not None:
+            return result
+    _, h, c = _layer(
+        input.unsqueeze(0), weight_ih, bias_ih, h, c, weight_hh, bias_hh, None, None, cell, False
+    )
+    return h, c
 
 
 def device_types() -> tuple[str, ...]:

@@ -20,15 +20,15 @@ class BackwardPass {
         p_(args.problem),
         gates_(G * p_.hidden),
         by_units_(bound_by_weights(p_.batch, gates_ * p_.out * static_cast<int64_t>(sizeof(T)))),
-        weights_(gates_, p_.out, p_.rows <= kFewRows ? p_.weight_hh : nullptr),
+        weights_(gates_, p_.out, few_rows(p_.rows, p_.out) ? p_.weight_hh : nullptr),
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
         dr_(Cell::kSameGates ? 0 : p_.rows * gates_),
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
         hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
-        d_weight_hh_(p_.steps, p_.num_steps, gates_, p_.out),
-        d_weight_hr_(p_.steps, p_.num_steps, p_.out, p_.hidden) {}
+        d_weight_hh_(p_.steps, p_.num_steps, p_.rows, gates_, p_.out),
+        d_weight_hr_(p_.steps, p_.num_steps, p_.rows, p_.out, p_.hidden) {}
 
   int64_t shares() const { return max(by_units_ ? weights_.panels() : p_.batch, 1); }
 

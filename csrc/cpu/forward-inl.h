@@ -39,7 +39,7 @@ class ForwardPass {
   explicit ForwardPass(const Forward<T>& args)
       : f_(args),
         p_(args.problem),
-        few_rows_(p_.rows <= kFewRows),
+        few_rows_(few_rows(p_.rows, p_.out)),
         by_units_(few_rows_ || bound_by_weights(p_.batch, weight_bytes(args.in + p_.out))),
         packed_(!few_rows_ && (p_.batch > kFewSequences || weight_bytes(p_.out) <= kL2Bytes)),
         input_(args.xg                                ? Input::kGiven

@@ -17,13 +17,14 @@ class OuterProduct {
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
 
  public:
-  OuterProduct(const Step* steps, int64_t num_steps, int64_t m, int64_t n)
+  OuterProduct(const Step* steps, int64_t num_steps, int64_t rows, int64_t m, int64_t n)
       : steps_(steps),
         num_steps_(num_steps),
         m_(m),
         n_(n),
         panels_(ceil_div(n, V * W)),
-        block_(min(kBlock, max(kFewest, kBytes / (max(panels_, 1) * V * kVectorBytes)))) {}
+        block_(min(max(rows, 1),
+                   min(kBlock, max(kFewest, kBytes / (max(panels_, 1) * V * kVectorBytes))))) {}
 
   // Memory for a team of `count`; each thread packs for itself.
   void allocate(int count) { packed_.allocate(count * packed_size()); }

@@ -5,7 +5,9 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-constexpr int64_t kFewRows = 7;  // up to here packing weights costs more than it saves
+// Up to so many rows, k long, packing weights costs more than it saves.
+FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
+
 constexpr int64_t kL2Bytes = 1 << 20, kL3Bytes = 16 << 20;
 
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share

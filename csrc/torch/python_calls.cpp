@@ -1,0 +1,106 @@
+#include <torch/csrc/python_headers.h>
+// After Python's.
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/python_variable.h>
+
+#include "torch/ops.h"
+#include "torch/python_calls.h"
+
+namespace fused_rnn {
+namespace {
+
+// The arguments of a call as they come. They are not `plain` where only torch.ops will do: tensors of
+// a subclass, a mode that wants to see the call, or arguments that are wrong.
+class Arguments {
+ public:
+  Arguments(PyObject* const* objects, Py_ssize_t count) : objects_(objects), count_(count) {}
+
+  bool plain(Py_ssize_t tensors, Py_ssize_t count) const {
+    if (count_ != count || at::impl::torch_function_mode_enabled()) return false;
+    for (Py_ssize_t i = 0; i < tensors; ++i) {
+      if (objects_[i] != Py_None && !THPVariable_CheckExact(objects_[i])) return false;
+    }
+    return PyUnicode_Check(objects_[tensors]);
+  }
+
+  MaybeTensor maybe(Py_ssize_t i) const {
+    if (objects_[i] == Py_None) return std::nullopt;
+    return THPVariable_Unpack(objects_[i]);
+  }
+  bool given(Py_ssize_t i) const { return objects_[i] != Py_None; }
+  const Tensor& tensor(Py_ssize_t i) const { return THPVariable_Unpack(objects_[i]); }
+  std::string_view text(Py_ssize_t i) const {
+    Py_ssize_t size;
+    const char* data = PyUnicode_AsUTF8AndSize(objects_[i], &size);
+    if (!data) throw python_error();
+    return {data, static_cast<size_t>(size)};
+  }
+  bool truth(Py_ssize_t i) const { return objects_[i] == Py_True; }
+
+ private:
+  PyObject* const* objects_;
+  Py_ssize_t count_;
+};
+
+PyObject* wrap(const Tensor& tensor) {
+  if (!tensor.defined()) Py_RETURN_NONE;
+  return THPVariable_Wrap(tensor);
+}
+
+template <class... Tensors>
+PyObject* wrap_all(const Tensors&... tensors) {
+  return py::make_tuple(py::reinterpret_steal<py::object>(wrap(tensors))...).release().ptr();
+}
+
+Layer::Outputs run(const LayerInputs& inputs) {
+  pybind11::gil_scoped_release no_gil;
+  return call<Layer>(inputs);
+}
+
+// layer(input, weight_ih, bias_ih, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse)
+PyObject* layer(PyObject*, PyObject* const* objects, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  const Arguments in(objects, count);
+  if (!in.plain(9, 11) || !in.given(0) || !in.given(1) || !in.given(3) || !in.given(5)) {
+    Py_RETURN_NONE;
+  }
+  const auto bias_ih = in.maybe(2), c_0 = in.maybe(4), bias_hh = in.maybe(6);
+  const auto weight_hr = in.maybe(7), batch_sizes = in.maybe(8);
+  const auto [output, h_n, c_n] =
+      run({in.tensor(0), in.tensor(1), bias_ih, in.tensor(3), c_0, in.tensor(5), bias_hh, weight_hr,
+           batch_sizes, in.text(9), in.truth(10)});
+  return wrap_all(output, h_n, c_n);
+  END_HANDLE_TH_ERRORS
+}
+
+// step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell) of input [batch, features]
+PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  const Arguments in(objects, count);
+  if (!in.plain(7, 8) || !in.given(0) || !in.given(1) || !in.given(3) || !in.given(5)) {
+    Py_RETURN_NONE;
+  }
+  const auto bias_ih = in.maybe(2), c = in.maybe(4), bias_hh = in.maybe(6);
+  const auto [output, h_n, c_n] =
+      run({in.tensor(0).unsqueeze(0), in.tensor(1), bias_ih, in.tensor(3), c, in.tensor(5), bias_hh,
+           std::nullopt, std::nullopt, in.text(7), /*reverse=*/false});
+  return wrap_all(h_n, c_n);
+  END_HANDLE_TH_ERRORS
+}
+
+template <class F>
+PyMethodDef method(const char* name, F function, const char* doc) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)),
+          METH_FASTCALL, doc};
+}
+
+}  // namespace
+
+PyMethodDef kPythonCalls[] = {
+    method("layer", layer,
+           "torch.ops.fused_rnn.layer for plain tensors; None where only that will do."),
+    method("step", step, "(h, c) after one step of layer for input [batch, features], likewise."),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace fused_rnn

@@ -1,0 +1,141 @@
+"""Calls of the ops from Python: past torch.ops where that is the same, through it where not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils import parametrize, prune
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import fused_rnn
+from fused_rnn import _C, ops
+
+OP = torch.ops.fused_rnn.layer.default
+
+
+def arguments(*, c: bool = True, bias: bool = True) -> list[Any]:
+    """Of `layer` for an LSTM or, without c, a GRU: 5 features, 4 units."""
+    torch.manual_seed(0)
+    rows = (4 if c else 3) * 4
+    biases = [torch.randn(rows) if bias else None for _ in range(2)]
+    h, c_0 = torch.randn(2, 4), torch.randn(2, 4) if c else None
+    weights = torch.randn(rows, 5), torch.randn(rows, 4)
+    x = torch.randn(1, 2, 5)
+    cell = "lstm" if c else "gru"
+    return [x, weights[0], biases[0], h, c_0, weights[1], biases[1], None, None, cell, False]
+
+
+def as_step(layer: list[Any]) -> list[Any]:
+    return [layer[0][0], *layer[1:7], layer[9]]
+
+
+class Seen(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.functions: list[object] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.functions.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+class Dispatched(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.functions: list[object] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.functions.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+class Logged(Tensor):
+    functions: list[object] = []
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cls.functions.append(func)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("c", [True, False])
+def test_the_same_as_the_op(c: bool, bias: bool) -> None:
+    given = arguments(c=c, bias=bias)
+    output, h_n, c_n = OP(*given)
+    for result, expected in (
+        (_C.layer(*given), (output, h_n, c_n)),
+        (_C.step(*as_step(given)), (h_n, c_n)),
+        (ops.layer(*given), (output, h_n, c_n)),
+        (ops.step(*as_step(given)), (h_n, c_n)),
+    ):
+        for ours, theirs in zip(result, expected, strict=True):
+            assert theirs is None if ours is None else torch.equal(ours, theirs)
+
+
+CALLS = [(ops.layer, lambda given: given), (ops.step, as_step)]
+each_call = pytest.mark.parametrize(("call", "of"), CALLS, ids=["layer", "step"])
+
+
+@each_call
+def test_a_function_mode_sees_the_op(call: Callable[..., Any], of: Callable[..., Any]) -> None:
+    with Seen() as seen:
+        call(*of(arguments()))
+    assert OP in seen.functions
+
+
+@each_call
+def test_a_subclass_sees_the_op(call: Callable[..., Any], of: Callable[..., Any]) -> None:
+    given = arguments()
+    given[1] = given[1].as_subclass(Logged)
+    Logged.functions.clear()
+    assert isinstance(call(*of(given))[0], Logged)
+    assert OP in Logged.functions
+
+
+@each_call
+def test_a_dispatch_mode_sees_the_op(call: Callable[..., Any], of: Callable[..., Any]) -> None:
+    with Dispatched() as seen:
+        call(*of(arguments()))
+    assert OP in seen.functions
+
+
+@each_call
+@pytest.mark.parametrize("place", [0, 1, 3, 5])
+@pytest.mark.parametrize("wrong", [None, 1.5, "x"], ids=str)
+def test_wrong_types_are_the_ops_errors(
+    call: Callable[..., Any], of: Callable[..., Any], place: int, wrong: object
+) -> None:
+    given = of(arguments())
+    given[place] = wrong
+    with pytest.raises((TypeError, RuntimeError, AttributeError)):
+        call(*given)
+
+
+@each_call
+def test_an_unknown_cell(call: Callable[..., Any], of: Callable[..., Any]) -> None:
+    given = of(arguments())
+    given[given.index("lstm")] = "lstn"
+    with pytest.raises(ValueError, match="lstn"):
+        call(*given)
+
+
+class Doubled(torch.nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+def test_weights_of_a_cell_that_are_computed() -> None:
+    cell, plain = fused_rnn.LSTMCell(5, 4), fused_rnn.LSTMCell(5, 4)
+    x = torch.randn(3, 5)
+    plain.load_state_dict(cell.state_dict())
+    plain.weight_hh.data.mul_(2)
+    parametrize.register_parametrization(cell, "weight_hh", Doubled())
+    torch.testing.assert_close(cell(x), plain(x))
+    parametrize.remove_parametrizations(cell, "weight_hh")
+    prune.random_unstructured(cell, "weight_ih", amount=0.5)
+    plain.weight_ih.data.copy_(cell.weight_ih)
+    torch.testing.assert_close(cell(x), plain(x))
