@@ -1,6 +1,7 @@
 // The recurrence forward. A step is the product of the last h with weight_hh, a tile at a time, and
 // the cell over each tile while it is in the L1 cache. A panel holds kUnits vectors of hidden units,
-// all gates of a unit side by side.
+// all gates of a unit side by side; the last panel of a cell with gates, where it has fewer units
+// than a vector, has its gates without gaps.
 //
 // Where there are many sequences a thread takes a slice of them through all steps, with no barrier;
 // where there are few, and reading the weights is what takes the time, threads share the units and
@@ -54,10 +55,10 @@ class ForwardPass {
                        : 0),
         panel_((packed_in_ + (packed_ ? p_.out : 0)) * V * W),
         weights_(panels_ * panel_),
-        bias_(few_rows_ ? 0 : 2 * gates_),
+        bias_(packed_ || input_ == Input::kAhead ? 2 * gates_ : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
-        xg_(input_ == Input::kAhead ? block_rows_ * gates_ : 0) {}
+        xg_(input_ == Input::kAhead ? block_rows_ * gates_ + W : 0) {}
 
   int64_t shares() const { return max(by_units_ ? panels_ : p_.batch, 1); }
 
@@ -69,7 +70,7 @@ class ForwardPass {
   void pack(int thread, int count) {
     const Range panels = share(panels_, thread, count), batch = share(p_.batch, thread, count);
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      if (!few_rows_) pack_bias(p);
+      if (bias_) pack_bias(p);
       pack_panel(p, f_.weight_ih, packed_in_, weights_ + p * panel_);
       if (packed_) {
         pack_panel(p, p_.weight_hh, p_.out, weights_ + p * panel_ + packed_in_ * width(p) * W);
@@ -126,36 +127,51 @@ class ForwardPass {
     return G * p_.hidden * columns * static_cast<int64_t>(sizeof(T));
   }
 
-  // Vectors of panel p; the last may have fewer.
-  int64_t width(int64_t p) const {
-    return G * min(kUnits, ceil_div(p_.hidden - p * kUnits * W, W));
-  }
+  // Units of panel p, and vectors of all their gates; the last panel may have fewer.
+  int64_t units_of(int64_t p) const { return min(kUnits * W, p_.hidden - p * kUnits * W); }
+  int64_t width(int64_t p) const { return ceil_div(G * units_of(p), W); }
 
-  // Calls f(v, row, valid) for every vector of panel p: its first row in a matrix [G * hidden][..]
-  // and how many rows there are.
-  template <class F>
-  FR_FN void for_vectors(int64_t p, F f) const {
-    for (int64_t v = 0; v < width(p); ++v) {
-      const int64_t unit = (p * kUnits + v / G) * W;
-      f(v, v % G * p_.hidden + unit, p_.hidden - unit);
+  // The row of a matrix [G * hidden][..], or of a bias, behind lane j of vector v of panel p.
+  FR_FN int64_t row_of(int64_t p, int64_t v, int64_t j) const {
+    const int64_t unit = p * kUnits * W, n = units_of(p);
+    if (full(p)) return v % G * p_.hidden + unit + v / G * W + j;
+    const int64_t i = min(v * W + j, G * n - 1);  // gates without gaps
+    return i / n * p_.hidden + unit + i % n;
+  }
+  // The row of w[..][k] behind lane j, where a panel has all its units, and where it may not.
+  FR_FN auto full_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
+    const T* first = w + row_of(p, v, 0) * k;
+    return [=](int64_t j) __attribute__((always_inline)) { return first + j * k; };
+  }
+  FR_FN auto any_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
+    return [=, this](int64_t j) __attribute__((always_inline)) { return w + row_of(p, v, j) * k; };
+  }
+  bool full(int64_t p) const { return units_of(p) == kUnits * W; }
+
+  void pack_panel(int64_t p, const T* w, int64_t k, T* panel) const {
+    for (int64_t v = 0; k > 0 && v < width(p); ++v) {
+      const int64_t row = width(p) * W;
+      full(p) ? pack_transposed(full_rows(p, v, w, k), k, panel + v * W, row)
+              : pack_transposed(any_rows(p, v, w, k), k, panel + v * W, row);
     }
   }
 
-  void pack_panel(int64_t p, const T* w, int64_t k, T* panel) const {
-    if (k == 0) return;
-    for_vectors(p, [&](int64_t v, int64_t row, int64_t valid) {
-      pack_transposed(w + row * k, valid, k, panel + v * W, width(p) * W);
-    });
+  // Vector v of panel p of a bias, null: zero.
+  FR_FN Vec<T> bias_of(int64_t p, int64_t v, const T* bias) const {
+    if (!bias) return Vec<T>{};
+    if (full(p)) return load(bias + row_of(p, v, 0));
+    Vec<T> result;
+    for (int j = 0; j < W; ++j) result[j] = bias[row_of(p, v, j)];
+    return result;
   }
 
   // The input's bias and the state's; their sum and the input's where one tile makes both parts.
   void pack_bias(int64_t p) const {
-    for_vectors(p, [&](int64_t v, int64_t row, int64_t valid) {
-      const Vec<T> x = f_.xg || !f_.bias_ih ? Vec<T>{} : load(f_.bias_ih + row, valid);
-      const Vec<T> r = f_.bias_hh ? load(f_.bias_hh + row, valid) : Vec<T>{};
+    for (int64_t v = 0; v < width(p); ++v) {
+      const Vec<T> x = bias_of(p, v, f_.xg ? nullptr : f_.bias_ih), r = bias_of(p, v, f_.bias_hh);
       store(bias_ + (p * V + v) * W, x);
       store(bias_ + gates_ + (p * V + v) * W, adds_up() ? x + r : r);
-    });
+    }
   }
   Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
   Rows<const T> bias_r(int64_t p) const { return {bias_ + gates_ + p * V * W, 0}; }
@@ -184,9 +200,9 @@ class ForwardPass {
         pack_panel(p, f_.weight_ih, in, passing);
         panel = passing;
       }
-      with_constant<kUnits>(width(p) / G, [&](auto u) __attribute__((always_inline)) {
-        const Term<T> term{{f_.input + block_row * in, in, 1}, {panel, u * G * W}, in};
-        multiply<u * G>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, gates_});
+      with_constant<V>(width(p), [&](auto width) __attribute__((always_inline)) {
+        const Term<T> term{{f_.input + block_row * in, in, 1}, {panel, width * W}, in};
+        multiply<width>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, gates_});
       });
     }
     return end;
@@ -222,25 +238,24 @@ class ForwardPass {
   }
 
   void packed_panel(int64_t p, int64_t n, const Place& place) {
-    with_constant<kUnits>(width(p) / G, [&](auto u) __attribute__((always_inline)) {
-      constexpr int width = u * G;
+    with_constant<V>(width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W;
-      alignas(64) T sums[kTileRows<width> * row], inputs[kTileRows<width> * row];
+      alignas(64) T sums[kTileRows<width> * row + W], inputs[kTileRows<width> * row + W];
       const T *w_x = weights_ + p * panel_, *w_h = w_x + packed_in_ * row;
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
         const Term<T> x{{place.x + r * f_.in, f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
-        const Part recurrent{sums, W, G * W, row};
+        const Part recurrent = part(p, sums, row);
         if (input_ != Input::kJoined) {
           tile<width>(count, {h}, bias_r(p), {sums, row});
-          cell<u>(p, r, count, x_part(p, r, place), recurrent, place);
+          cell(p, r, count, x_part(p, r, place), recurrent, place);
         } else if constexpr (Cell::kSameGates) {
           tile<width>(count, {x, h}, bias_r(p), {sums, row});
-          cell<u>(p, r, count, Part{}, recurrent, place);
+          cell(p, r, count, Part{}, recurrent, place);
         } else {
           tile<width>(count, {x}, bias_x(p), {inputs, row});
           tile<width>(count, {h}, bias_r(p), {sums, row});
-          cell<u>(p, r, count, Part{inputs, W, G * W, row}, recurrent, place);
+          cell(p, r, count, part(p, inputs, row), recurrent, place);
         }
       });
     });
@@ -256,62 +271,62 @@ class ForwardPass {
 
   template <int R>
   void unpacked_rows(int64_t p, int64_t r, const Place& place) {
-    constexpr Part kPart{nullptr, W, G * W, V * W};
-    alignas(64) T sums[R * V * W], inputs[R * V * W];
-    Part recurrent = kPart, x = kPart;
-    recurrent.data = sums, x.data = inputs;
+    alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
     dot_panel<R>(p, {place.h + r * p_.out, p_.out, 1}, p_.weight_hh, p_.out, f_.bias_hh, sums);
-    if (input_ == Input::kJoined) {
-      dot_panel<R>(p, {place.x + r * f_.in, f_.in, 1}, f_.weight_ih, f_.in, f_.bias_ih, inputs);
-    } else {
-      x = x_part(p, r, place);
-    }
-    cell<kUnits>(p, r, R, x, recurrent, place);
+    const Part recurrent = part(p, sums, V * W);
+    if (input_ != Input::kJoined) return cell(p, r, R, x_part(p, r, place), recurrent, place);
+    dot_panel<R>(p, {place.x + r * f_.in, f_.in, 1}, f_.weight_ih, f_.in, f_.bias_ih, inputs);
+    cell(p, r, R, part(p, inputs, V * W), recurrent, place);
   }
 
+  // out[R][V][W] = bias + a @ w^T for panel p.
   template <int R>
   FR_FN void dot_panel(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias, T* out) {
-    for_vectors(p, [&](int64_t v, int64_t row, int64_t valid) __attribute__((always_inline)) {
+    for (int64_t v = 0; v < width(p); ++v) {
       Vec<T> sum[R];
-      dots<R>(w + row * k, valid, a, k, sum);
-      const Vec<T> b = bias ? load(bias + row, valid) : Vec<T>{};
+      full(p) ? dots<R>(full_rows(p, v, w, k), a, k, sum)
+              : dots<R>(any_rows(p, v, w, k), a, k, sum);
+      const Vec<T> b = bias_of(p, v, bias);
       for (int i = 0; i < R; ++i) store(out + (i * V + v) * W, b + sum[i]);
-    });
+    }
+  }
+
+  // Gates of panel p in rows of panels.
+  Part part(int64_t p, const T* data, int64_t row) const {
+    return {data, full(p) ? W : units_of(p), G * W, row};
   }
 
   // What was made of the input before.
   Part x_part(int64_t p, int64_t r, const Place& place) const {
     const int64_t H = p_.hidden;
-    return input_ == Input::kGiven ? Part{place.xg + r * G * H + p * kUnits * W, H, W, G * H}
-                                   : Part{place.xg + r * gates_ + p * V * W, W, G * W, gates_};
+    if (input_ != Input::kGiven) return part(p, place.xg + r * gates_ + p * V * W, gates_);
+    return {place.xg + r * G * H + p * kUnits * W, H, W, G * H};
   }
 
-  // The cell for `count` rows from r on and the `width` vectors of units of panel p; x.data may be
-  // null: zero.
-  template <int width>
+  // The cell for `count` rows from r on and the units of panel p; x.data may be null: zero.
   FR_FN void cell(int64_t p, int64_t r, int count, Part x, Part recurrent, const Place& place) {
     for (int i = 0; i < count; ++i) {
-      for (int u = 0; u < width; ++u) {
+      for (int u = 0; u * W < units_of(p); ++u) {
         const int64_t unit = (p * kUnits + u) * W, lanes = p_.hidden - unit;
         const T* sums = recurrent.data + i * recurrent.row + u * recurrent.units;
         const Part inputs{x.data ? x.data + i * x.row + u * x.units : nullptr, x.gate, 0, 0};
         if (lanes >= W) {
-          units(unit, AllLanes<T>{}, r + i, inputs, sums, place);
-        } else if (lanes > 0) {
-          units(unit, lanes, r + i, inputs, sums, place);
+          units(unit, AllLanes<T>{}, r + i, inputs, sums, recurrent.gate, place);
+        } else {
+          units(unit, lanes, r + i, inputs, sums, recurrent.gate, place);
         }
       }
     }
   }
 
   template <class Lanes>
-  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, Part inputs, const T* sums,
+  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, Part inputs, const T* sums, int64_t gate,
                    const Place& place) {
     const int64_t H = p_.hidden, at = r * H + unit;
     Vec<T> x[G], recurrent[G], tape[Cell::kTape + 1];
     for (int g = 0; g < G; ++g) {
       x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes) : Vec<T>{};
-      recurrent[g] = load(sums + g * W);
+      recurrent[g] = load(sums + g * gate);
     }
     State<Vec<T>> before{};
     if constexpr (Cell::kReadsBefore) before.h = load(place.h + at, lanes);

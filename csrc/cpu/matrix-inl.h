@@ -39,7 +39,10 @@ class RightMatrix {
     for (int64_t p = mine.first; p < mine.last; ++p) {
       for (int64_t v = 0; v < vectors(p); ++v) {
         const int64_t column = p * kColumns + v * W;
-        pack_transposed(w + column * k_, columns_ - column, k_, panel(p) + v * W, vectors(p) * W);
+        pack_transposed(
+            [&](int64_t j)
+                __attribute__((always_inline)) { return w + min(column + j, columns_ - 1) * k_; },
+            k_, panel(p) + v * W, vectors(p) * W);
       }
     }
   }

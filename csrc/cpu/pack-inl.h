@@ -1,5 +1,5 @@
-// Right operands as panels [k][V][lanes], zero where a panel reaches beyond the matrix, and the
-// memory they live in.
+// Right operands as panels [k][V][lanes], and the memory they live in. Lanes beyond the matrix hold
+// something that nobody reads.
 #pragma once
 #include "cpu/simd-inl.h"
 
@@ -23,15 +23,14 @@ class Buffer {  // aligned, uninitialised
   T* data_ = nullptr;
 };
 
-// Column vector v of a panel from rows of w: panel[i][v][j] = w[j][i], for the `valid` rows that
-// exist.
-template <class T>
-FR_FN void pack_transposed(const T* w, int64_t valid, int64_t k, T* panel, int64_t panel_row) {
+// One vector of a panel from as many rows: panel[i][j] = row(j)[i].
+template <class T, class Row>
+FR_FN void pack_transposed(Row row, int64_t k, T* panel, int64_t panel_row) {
   constexpr int W = kLanes<T>;
   for (int64_t i = 0; i < k; i += W) {
     const int64_t n = min(W, k - i);
     Vec<T> rows[W];
-    for (int j = 0; j < W; ++j) rows[j] = j < valid ? load(w + j * k + i, n) : Vec<T>{};
+    for (int j = 0; j < W; ++j) rows[j] = load(row(j) + i, n);
     transpose<T>(rows);
     for (int64_t j = 0; j < n; ++j) store(panel + (i + j) * panel_row, rows[j]);
   }

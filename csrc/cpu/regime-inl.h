@@ -12,7 +12,7 @@ constexpr int64_t kL2Bytes = 1 << 20, kL3Bytes = 16 << 20;
 
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
 // the units and not the sequences.
-constexpr int64_t kFewSequences = 3, kSomeSequences = 31;
+constexpr int64_t kFewSequences = 3, kSomeSequences = 127;
 FR_FN bool bound_by_weights(int64_t batch, int64_t bytes) {
   return batch <= kFewSequences || (batch <= kSomeSequences && bytes > kL3Bytes);
 }

@@ -151,16 +151,16 @@ FR_FN void with_constant(int64_t v, F f) {
   f(std::integral_constant<int, kMost>{});
 }
 
-// lane j of sum[r] = h[r] . w[j], the weights as they lie: for few rows, where packing would cost
-// more. Of the rows of w the first `valid` exist.
-template <int R, class T>
-FR_FN void dots(const T* w, int64_t valid, Left<T> h, int64_t k, Vec<T> (&sum)[R]) {
+// lane j of sum[r] = h[r] . weights(j), the weights as they lie: for few rows, where packing would cost
+// more.
+template <int R, class T, class Row>
+__attribute__((noinline)) void dots(Row weights, Left<T> h, int64_t k, Vec<T> (&sum)[R]) {
   constexpr int W = kLanes<T>, kAtOnce = W < 8 || kRegisters == 16 ? (W < 4 ? W : 4) : 8;
   Vec<T> partial[R][W];
   for (int first = 0; first < W; first += kAtOnce) {
     Vec<T> acc[R][kAtOnce] = {};
     const T* row[kAtOnce];
-    for (int j = 0; j < kAtOnce; ++j) row[j] = w + min(first + j, valid - 1) * k;
+    for (int j = 0; j < kAtOnce; ++j) row[j] = weights(first + j);
     const auto add = [&](int64_t i, auto lanes) __attribute__((always_inline)) {
       Vec<T> x[R];
 #pragma GCC unroll 8
