@@ -30,7 +30,10 @@ class BackwardPass {
         d_weight_hh_(p_.steps, p_.num_steps, p_.rows, gates_, p_.out),
         d_weight_hr_(p_.steps, p_.num_steps, p_.rows, p_.out, p_.hidden) {}
 
-  int64_t shares() const { return max(by_units_ ? weights_.panels() : p_.batch, 1); }
+  int64_t shares() const {
+    if (!by_units_) return max(p_.batch, 1);
+    return p_.batch * gates_ * p_.out < kWorthMeeting ? 1 : weights_.panels();
+  }
 
   void allocate(int count) {
     sums_.allocate(count * p_.batch * kPanel);

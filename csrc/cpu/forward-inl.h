@@ -60,7 +60,11 @@ class ForwardPass {
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
         xg_(input_ == Input::kAhead ? block_rows_ * gates_ + W : 0) {}
 
-  int64_t shares() const { return max(by_units_ ? panels_ : p_.batch, 1); }
+  int64_t shares() const {
+    if (!by_units_) return max(p_.batch, 1);
+    const int64_t step = p_.batch * G * p_.hidden * p_.out;
+    return step < kWorthMeeting ? 1 : panels_;
+  }
 
   void allocate(int count) {
     if (input_ == Input::kAhead && one_block()) passing_.allocate(count * f_.in * V * W);

@@ -12,10 +12,14 @@ constexpr int64_t kL2Bytes = 1 << 20, kL3Bytes = 16 << 20;
 
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
 // the units and not the sequences.
-constexpr int64_t kFewSequences = 3, kSomeSequences = 127;
+constexpr int64_t kFewSequences = 3, kManySequences = 128;
 FR_FN bool bound_by_weights(int64_t batch, int64_t bytes) {
-  return batch <= kFewSequences || (batch <= kSomeSequences && bytes > kL3Bytes);
+  return batch <= kFewSequences || (batch < kManySequences && bytes > kL3Bytes);
 }
+
+// Multiplications of a step from which on threads gain more by sharing its units than a meeting
+// costs, and the lines that go from one core's cache to another's.
+constexpr int64_t kWorthMeeting = 20'000;
 
 struct Range {
   int64_t first, last;
