@@ -1,21 +1,20 @@
 // The recurrence forward. A step is the product of the last h with weight_hh, a tile at a time, and
-// the cell over each tile while it is in the L1 cache. A panel holds kUnits vectors of hidden units,
-// all gates of a unit side by side; the last panel of a cell with gates, where it has fewer units
-// than a vector, has its gates without gaps.
+// the cell over each tile while it is in the L1 cache (gate_panels-inl.h has the layout).
 //
 // Where there are many sequences a thread takes a slice of them through all steps, with no barrier;
 // where there are few, and reading the weights is what takes the time, threads share the units and
 // meet after every step.
 #pragma once
 #include "cpu/barrier.h"
+#include "cpu/gate_panels-inl.h"
 #include "cpu/matrix-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 template <class Cell, class T>
 class ForwardPass {
-  static constexpr int W = kLanes<T>, G = Cell::kGates;
-  static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
+  using Panels = GatePanels<Cell, T>;
+  static constexpr int W = Panels::W, G = Panels::G, V = Panels::V, kUnits = Panels::kUnits;
 
   // docs/performance.md has the measurements behind these.
   static constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
@@ -31,11 +30,6 @@ class ForwardPass {
     T *c, *hidden, *cells, *tape;  // cells, tape: null in inference
   };
 
-  struct Part {  // the input's part of gates, or the state's: strides between gates, units and rows
-    const T* data;
-    int64_t gate, units, row;
-  };
-
  public:
   explicit ForwardPass(const Forward<T>& args)
       : f_(args),
@@ -46,24 +40,23 @@ class ForwardPass {
         input_(args.xg                                ? Input::kGiven
                : few_rows_ || (packed_ && !by_units_) ? Input::kJoined
                                                       : Input::kAhead),
-        panels_(ceil_div(p_.hidden, kUnits * W)),
-        gates_(panels_ * V * W),
+        panels_(p_.hidden),
         block_rows_(min(p_.rows, block_rows())),
         packed_in_((input_ == Input::kJoined && packed_) ||
                            (input_ == Input::kAhead && !one_block())
                        ? args.in
                        : 0),
         panel_((packed_in_ + (packed_ ? p_.out : 0)) * V * W),
-        weights_(panels_ * panel_),
-        bias_(packed_ || input_ == Input::kAhead ? 2 * gates_ : 0),
+        weights_(panels_.count() * panel_),
+        bias_(packed_ || input_ == Input::kAhead ? 2 * panels_.row() : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
-        xg_(input_ == Input::kAhead ? block_rows_ * gates_ + W : 0) {}
+        xg_(input_ == Input::kAhead ? block_rows_ * panels_.row() + W : 0) {}
 
   int64_t shares() const {
     if (!by_units_) return max(p_.batch, 1);
     const int64_t step = p_.batch * G * p_.hidden * p_.out;
-    return step < kWorthMeeting ? 1 : panels_;
+    return step < kWorthMeeting ? 1 : panels_.count();
   }
 
   void allocate(int count) {
@@ -72,12 +65,14 @@ class ForwardPass {
 
   // The share of one thread of `count`: first this, then, after a barrier, run.
   void pack(int thread, int count) {
-    const Range panels = share(panels_, thread, count), batch = share(p_.batch, thread, count);
+    const Range panels = share(panels_.count(), thread, count),
+                batch = share(p_.batch, thread, count);
     for (int64_t p = panels.first; p < panels.last; ++p) {
+      T* panel = weights_ + p * panel_;
       if (bias_) pack_bias(p);
-      pack_panel(p, f_.weight_ih, packed_in_, weights_ + p * panel_);
+      if (packed_in_) panels_.pack(p, f_.weight_ih, f_.in, panel);
       if (packed_) {
-        pack_panel(p, p_.weight_hh, p_.out, weights_ + p * panel_ + packed_in_ * width(p) * W);
+        panels_.pack(p, p_.weight_hh, p_.out, panel + packed_in_ * panels_.width(p) * W);
       }
     }
     projection_.pack_transpose_of(p_.weight_hr, thread, count);
@@ -87,7 +82,8 @@ class ForwardPass {
 
   void run(int thread, int count) {
     const Range mine = share(p_.batch, thread, count);
-    const Range panels = by_units_ ? share(panels_, thread, count) : Range{0, panels_};
+    const Range panels =
+        by_units_ ? share(panels_.count(), thread, count) : Range{0, panels_.count()};
     const Range batch = by_units_ ? Range{0, p_.batch} : mine;
     int64_t block_end = 0, block_row = 0;  // of the steps projected ahead
     for (int64_t s = 0; s < p_.num_steps; ++s) {
@@ -95,10 +91,10 @@ class ForwardPass {
       const int64_t end = min(batch.last, step.size);
       if (end <= batch.first) continue;
       if (input_ == Input::kAhead && s >= block_end) {
-        block_end = project(s, panels, block_row, passing_ + thread * f_.in * V * W);
+        block_end = project(s, panels, block_row, offset<T>(passing_, thread * f_.in * V * W));
       }
       const T* xg = input_ == Input::kGiven   ? f_.xg + step.row * G * p_.hidden
-                    : input_ == Input::kAhead ? xg_ + (step.row - block_row) * gates_
+                    : input_ == Input::kAhead ? xg_ + (step.row - block_row) * panels_.row()
                                               : nullptr;
       const int64_t starting = max(batch.first, min(end, step.kept));
       if (batch.first < starting) {
@@ -120,6 +116,11 @@ class ForwardPass {
   }
 
  private:
+  template <class U>
+  static FR_FN U* offset(U* p, int64_t n) {
+    return p ? p + n : nullptr;
+  }
+
   // Rows [range) of `width` values.
   static FR_FN void copy(const T* from, Range range, int64_t width, T* to) {
     if (range.first >= range.last) return;
@@ -131,61 +132,26 @@ class ForwardPass {
     return G * p_.hidden * columns * static_cast<int64_t>(sizeof(T));
   }
 
-  // Units of panel p, and vectors of all their gates; the last panel may have fewer.
-  int64_t units_of(int64_t p) const { return min(kUnits * W, p_.hidden - p * kUnits * W); }
-  int64_t width(int64_t p) const { return ceil_div(G * units_of(p), W); }
-
-  // The row of a matrix [G * hidden][..], or of a bias, behind lane j of vector v of panel p.
-  FR_FN int64_t row_of(int64_t p, int64_t v, int64_t j) const {
-    const int64_t unit = p * kUnits * W, n = units_of(p);
-    if (full(p)) return v % G * p_.hidden + unit + v / G * W + j;
-    const int64_t i = min(v * W + j, G * n - 1);  // gates without gaps
-    return i / n * p_.hidden + unit + i % n;
-  }
-  // The row of w[..][k] behind lane j, where a panel has all its units, and where it may not.
-  FR_FN auto full_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
-    const T* first = w + row_of(p, v, 0) * k;
-    return [=](int64_t j) __attribute__((always_inline)) { return first + j * k; };
-  }
-  FR_FN auto any_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
-    return [=, this](int64_t j) __attribute__((always_inline)) { return w + row_of(p, v, j) * k; };
-  }
-  bool full(int64_t p) const { return units_of(p) == kUnits * W; }
-
-  void pack_panel(int64_t p, const T* w, int64_t k, T* panel) const {
-    for (int64_t v = 0; k > 0 && v < width(p); ++v) {
-      const int64_t row = width(p) * W;
-      full(p) ? pack_transposed(full_rows(p, v, w, k), k, panel + v * W, row)
-              : pack_transposed(any_rows(p, v, w, k), k, panel + v * W, row);
-    }
-  }
-
-  // Vector v of panel p of a bias, null: zero.
-  FR_FN Vec<T> bias_of(int64_t p, int64_t v, const T* bias) const {
-    if (!bias) return Vec<T>{};
-    if (full(p)) return load(bias + row_of(p, v, 0));
-    Vec<T> result;
-    for (int j = 0; j < W; ++j) result[j] = bias[row_of(p, v, j)];
-    return result;
-  }
-
   // The input's bias and the state's; their sum and the input's where one tile makes both parts.
   void pack_bias(int64_t p) const {
-    for (int64_t v = 0; v < width(p); ++v) {
-      const Vec<T> x = bias_of(p, v, f_.xg ? nullptr : f_.bias_ih), r = bias_of(p, v, f_.bias_hh);
-      store(bias_ + (p * V + v) * W, x);
-      store(bias_ + gates_ + (p * V + v) * W, adds_up() ? x + r : r);
+    T* at = bias_ + p * V * W;
+    for (int64_t v = 0; v < panels_.width(p); ++v) {
+      const Vec<T> x = panels_.bias(p, v, f_.xg ? nullptr : f_.bias_ih);
+      const Vec<T> r = panels_.bias(p, v, f_.bias_hh);
+      store(at + v * W, x);
+      store(at + panels_.row() + v * W, adds_up() ? x + r : r);
     }
   }
   Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
-  Rows<const T> bias_r(int64_t p) const { return {bias_ + gates_ + p * V * W, 0}; }
+  Rows<const T> bias_r(int64_t p) const { return {bias_ + panels_.row() + p * V * W, 0}; }
   bool adds_up() const { return Cell::kSameGates && packed_ && input_ == Input::kJoined; }
 
   // A block of projected rows: enough for the tile, and for weights that do not stay in the cache
   // so many that they pass through it seldom.
   int64_t block_rows() const {
     const int64_t bytes = weight_bytes(f_.in) > 4 * kL2Bytes ? 4 * kL2Bytes : kBlockBytes;
-    return max(kBlockRows, max(p_.batch, bytes / (gates_ * static_cast<int64_t>(sizeof(T)))));
+    return max(kBlockRows,
+               max(p_.batch, bytes / (panels_.row() * static_cast<int64_t>(sizeof(T)))));
   }
   bool one_block() const { return block_rows_ == p_.rows; }
 
@@ -201,12 +167,12 @@ class ForwardPass {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       const T* panel = weights_ + p * panel_;
       if (one_block()) {
-        pack_panel(p, f_.weight_ih, in, passing);
+        panels_.pack(p, f_.weight_ih, in, passing);
         panel = passing;
       }
-      with_constant<V>(width(p), [&](auto width) __attribute__((always_inline)) {
+      with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
         const Term<T> term{{f_.input + block_row * in, in, 1}, {panel, width * W}, in};
-        multiply<width>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, gates_});
+        multiply<width>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, panels_.row()});
       });
     }
     return end;
@@ -216,14 +182,14 @@ class ForwardPass {
   // step takes the panels in reverse, so that the first ones are still in the cache.
   void rows(Range batch, Range panels, const Step& step, const T* h, const T* xg, bool reverse) {
     const int64_t H = p_.hidden, b = batch.first, row = step.row + b;
-    const int64_t xg_row = input_ == Input::kGiven ? G * H : gates_;
+    const int64_t xg_row = input_ == Input::kGiven ? G * H : panels_.row();
     const Place place{h + b * p_.out,
-                      f_.input + row * f_.in,
-                      xg + b * xg_row,
-                      f_.c_n + b * H,
+                      offset(f_.input, row * f_.in),
+                      offset(xg, b * xg_row),
+                      offset(f_.c_n, b * H),
                       p_.weight_hr ? projected_ + b * H : f_.output + row * H,
-                      f_.cells ? f_.cells + row * H : nullptr,
-                      f_.tape ? f_.tape + row * Cell::kTape * H : nullptr};
+                      offset(f_.cells, row * H),
+                      offset(f_.tape, row * Cell::kTape * H)};
     for (int64_t i = panels.first; i < panels.last; ++i) {
       const int64_t p = reverse ? panels.first + panels.last - 1 - i : i;
       if (packed_) {
@@ -242,24 +208,24 @@ class ForwardPass {
   }
 
   void packed_panel(int64_t p, int64_t n, const Place& place) {
-    with_constant<V>(width(p), [&](auto width) __attribute__((always_inline)) {
+    with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W;
       alignas(64) T sums[kTileRows<width> * row + W], inputs[kTileRows<width> * row + W];
       const T *w_x = weights_ + p * panel_, *w_h = w_x + packed_in_ * row;
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-        const Term<T> x{{place.x + r * f_.in, f_.in, 1}, {w_x, row}, f_.in};
+        const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
-        const Part recurrent = part(p, sums, row);
+        const Gates<T> recurrent = panels_.gates(p, sums, row);
         if (input_ != Input::kJoined) {
           tile<width>(count, {h}, bias_r(p), {sums, row});
           cell(p, r, count, x_part(p, r, place), recurrent, place);
         } else if constexpr (Cell::kSameGates) {
           tile<width>(count, {x, h}, bias_r(p), {sums, row});
-          cell(p, r, count, Part{}, recurrent, place);
+          cell(p, r, count, Gates<T>{}, recurrent, place);
         } else {
           tile<width>(count, {x}, bias_x(p), {inputs, row});
           tile<width>(count, {h}, bias_r(p), {sums, row});
-          cell(p, r, count, part(p, inputs, row), recurrent, place);
+          cell(p, r, count, panels_.gates(p, inputs, row), recurrent, place);
         }
       });
     });
@@ -276,44 +242,29 @@ class ForwardPass {
   template <int R>
   void unpacked_rows(int64_t p, int64_t r, const Place& place) {
     alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
-    dot_panel<R>(p, {place.h + r * p_.out, p_.out, 1}, p_.weight_hh, p_.out, f_.bias_hh, sums);
-    const Part recurrent = part(p, sums, V * W);
+    const Left<T> h{place.h + r * p_.out, p_.out, 1}, x{offset(place.x, r * f_.in), f_.in, 1};
+    panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, sums);
+    const Gates<T> recurrent = panels_.gates(p, sums, V * W);
     if (input_ != Input::kJoined) return cell(p, r, R, x_part(p, r, place), recurrent, place);
-    dot_panel<R>(p, {place.x + r * f_.in, f_.in, 1}, f_.weight_ih, f_.in, f_.bias_ih, inputs);
-    cell(p, r, R, part(p, inputs, V * W), recurrent, place);
-  }
-
-  // out[R][V][W] = bias + a @ w^T for panel p.
-  template <int R>
-  FR_FN void dot_panel(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias, T* out) {
-    for (int64_t v = 0; v < width(p); ++v) {
-      Vec<T> sum[R];
-      full(p) ? dots<R>(full_rows(p, v, w, k), a, k, sum)
-              : dots<R>(any_rows(p, v, w, k), a, k, sum);
-      const Vec<T> b = bias_of(p, v, bias);
-      for (int i = 0; i < R; ++i) store(out + (i * V + v) * W, b + sum[i]);
-    }
-  }
-
-  // Gates of panel p in rows of panels.
-  Part part(int64_t p, const T* data, int64_t row) const {
-    return {data, full(p) ? W : units_of(p), G * W, row};
+    panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, f_.bias_ih, inputs);
+    cell(p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
   }
 
   // What was made of the input before.
-  Part x_part(int64_t p, int64_t r, const Place& place) const {
-    const int64_t H = p_.hidden;
-    if (input_ != Input::kGiven) return part(p, place.xg + r * gates_ + p * V * W, gates_);
+  Gates<T> x_part(int64_t p, int64_t r, const Place& place) const {
+    const int64_t H = p_.hidden, row = panels_.row();
+    if (input_ != Input::kGiven) return panels_.gates(p, place.xg + r * row + p * V * W, row);
     return {place.xg + r * G * H + p * kUnits * W, H, W, G * H};
   }
 
   // The cell for `count` rows from r on and the units of panel p; x.data may be null: zero.
-  FR_FN void cell(int64_t p, int64_t r, int count, Part x, Part recurrent, const Place& place) {
+  FR_FN void cell(int64_t p, int64_t r, int count, Gates<T> x, Gates<T> recurrent,
+                  const Place& place) {
     for (int i = 0; i < count; ++i) {
-      for (int u = 0; u * W < units_of(p); ++u) {
+      for (int u = 0; u * W < panels_.units(p); ++u) {
         const int64_t unit = (p * kUnits + u) * W, lanes = p_.hidden - unit;
         const T* sums = recurrent.data + i * recurrent.row + u * recurrent.units;
-        const Part inputs{x.data ? x.data + i * x.row + u * x.units : nullptr, x.gate, 0, 0};
+        const Gates<T> inputs{x.data ? x.data + i * x.row + u * x.units : nullptr, x.gate, 0, 0};
         if (lanes >= W) {
           units(unit, AllLanes<T>{}, r + i, inputs, sums, recurrent.gate, place);
         } else {
@@ -324,8 +275,8 @@ class ForwardPass {
   }
 
   template <class Lanes>
-  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, Part inputs, const T* sums, int64_t gate,
-                   const Place& place) {
+  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, Gates<T> inputs, const T* sums,
+                   int64_t gate, const Place& place) {
     const int64_t H = p_.hidden, at = r * H + unit;
     Vec<T> x[G], recurrent[G], tape[Cell::kTape + 1];
     for (int g = 0; g < G; ++g) {
@@ -351,7 +302,7 @@ class ForwardPass {
   const Problem<T>& p_;
   const bool few_rows_, by_units_, packed_;
   const Input input_;
-  const int64_t panels_, gates_;  // gates_: of a row, as panels
+  const Panels panels_;
   const int64_t block_rows_, packed_in_, panel_;
   Buffer<T> weights_;          // [panels]([packed_in][V][W], then [out][V][W] if packed)
   Buffer<T> bias_;             // [2][panels][V][W]

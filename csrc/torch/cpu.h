@@ -49,7 +49,7 @@ const cpu::Kernels<T>& kernels() {
 
 // Threads for so many multiplications: for few, a team costs more than it saves.
 inline int team(double multiplications) {
-  constexpr double kWorthATeam = 200'000;
+  constexpr double kWorthATeam = 2e6;
   return multiplications < kWorthATeam || at::in_parallel_region() ? 1 : at::get_num_threads();
 }
 

@@ -1,0 +1,91 @@
+// How weights [gates * hidden][..], biases and pre-activations lie where a tile makes all gates of some
+// units at once: in panels of kUnits vectors of units, in each first all gates of a vector of units,
+// then those of the next. In the last panel of a cell with gates, where it has fewer units than a
+// vector, the gates follow each other without gaps.
+#pragma once
+#include "cpu/pack-inl.h"
+#include "cpu/tile-inl.h"
+
+namespace fused_rnn::cpu::FUSED_RNN_ISA {
+
+template <class T>
+struct Gates {    // pre-activations of a panel: strides between gates, vectors of units and rows
+  const T* data;  // null: zero
+  int64_t gate, units, row;
+};
+
+template <class Cell, class T>
+class GatePanels {
+ public:
+  static constexpr int W = kLanes<T>, G = Cell::kGates;
+  static constexpr int kUnits = G > 1 ? 1 : kRegisters == 32 ? 4 : 2, V = G * kUnits;
+
+  explicit GatePanels(int64_t hidden) : hidden_(hidden), count_(ceil_div(hidden, kUnits * W)) {}
+
+  int64_t count() const { return count_; }
+  int64_t row() const { return count_ * V * W; }  // values of a row of all panels
+
+  // Units of panel p, and vectors of all their gates.
+  int64_t units(int64_t p) const { return min(kUnits * W, hidden_ - p * kUnits * W); }
+  int64_t width(int64_t p) const { return ceil_div(G * units(p), W); }
+
+  // What lies at data, in rows so far apart, from panel p on.
+  Gates<T> gates(int64_t p, const T* data, int64_t row) const {
+    return {data, full(p) ? W : units(p), G * W, row};
+  }
+
+  // panel[k][width][W] from w[..][k].
+  void pack(int64_t p, const T* w, int64_t k, T* panel) const {
+    const int64_t row = width(p) * W;
+    for (int64_t v = 0; v < width(p); ++v) {
+      full(p) ? pack_transposed(full_rows(p, v, w, k), k, panel + v * W, row)
+              : pack_transposed(any_rows(p, v, w, k), k, panel + v * W, row);
+    }
+  }
+
+  // Vector v of panel p of a bias, null: zero.
+  FR_FN Vec<T> bias(int64_t p, int64_t v, const T* bias) const {
+    if (!bias) return Vec<T>{};
+    if (full(p)) return load(bias + row_behind(p, v, 0));
+    Vec<T> result;
+    for (int j = 0; j < W; ++j) result[j] = bias[row_behind(p, v, j)];
+    return result;
+  }
+
+  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie.
+  template <int R>
+  FR_FN void dots_of(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias, T* out) const {
+    for (int64_t v = 0; v < width(p); ++v) {
+      Vec<T> sum[R];
+      full(p) ? dots<R>(full_rows(p, v, w, k), a, k, sum)
+              : dots<R>(any_rows(p, v, w, k), a, k, sum);
+      const Vec<T> b = this->bias(p, v, bias);
+      for (int i = 0; i < R; ++i) store(out + (i * V + v) * W, b + sum[i]);
+    }
+  }
+
+ private:
+  bool full(int64_t p) const { return units(p) == kUnits * W; }
+
+  // The row of a matrix, or the value of a bias, behind lane j of vector v of panel p; behind lanes
+  // that are left over, the last.
+  FR_FN int64_t row_behind(int64_t p, int64_t v, int64_t j) const {
+    const int64_t unit = p * kUnits * W, n = units(p);
+    if (full(p)) return v % G * hidden_ + unit + v / G * W + j;
+    const int64_t i = min(v * W + j, G * n - 1);
+    return i / n * hidden_ + unit + i % n;
+  }
+  // That row of w[..][k] by its lane, where a panel has all its units, and where it may not.
+  FR_FN auto full_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
+    const T* first = w + row_behind(p, v, 0) * k;
+    return [=](int64_t j) __attribute__((always_inline)) { return first + j * k; };
+  }
+  FR_FN auto any_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
+    return [=, this](int64_t j)
+               __attribute__((always_inline)) { return w + row_behind(p, v, j) * k; };
+  }
+
+  const int64_t hidden_, count_;
+};
+
+}  // namespace fused_rnn::cpu::FUSED_RNN_ISA
