@@ -43,7 +43,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     points.add_argument("--shape", type=int, nargs=3, action="append", metavar=("B", "T", "H"),
                         help="whole layers of this shape, not the grid; repeatable")  # fmt: skip
     points.add_argument("--odd", action="store_true",
-                        help="whole layers of shapes on which nothing was tuned")  # fmt: skip
+                        help="whole layers of sizes that fit no vector and no tile")  # fmt: skip
     points.add_argument("--lengths", action="store_true",
                         help="training over ever longer sequences, packed and padded")  # fmt: skip
     run.add_argument("--quick", action="store_true",

@@ -37,7 +37,7 @@ LAYER_SHAPES = (
     (128, 100, 256),
     (256, 50, 128),
 )
-# Held out: nothing was tuned on these; few of the sizes are multiples of a tile or a vector.
+# Few of these sizes are multiples of a tile or a vector.
 ODD_SHAPES = (
     (1, 200, 130),
     (1, 50, 384),
@@ -114,7 +114,7 @@ class Point:
 
     @property
     def odd(self) -> bool:
-        """Whether the shape is held out."""
+        """Whether the shape is one of `ODD_SHAPES`."""
         return self.family == "layer" and self.shape in ODD_SHAPES
 
     @property

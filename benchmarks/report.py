@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .grid import CELLS, KINDS
+from .grid import CELLS, KINDS, LENGTH_SHAPES, ODD_SHAPES
 from .results import BEST, OURS, TORCH, Report, Row, caption, geometric_mean, means
 
 ID_WIDTH = 36
@@ -123,8 +123,8 @@ def _groups(rows: list[Row], *, by_shape: bool) -> dict[str, list[Row]]:
         }
     packed = [row for row in rows if row.point.family == "packed"]
     return {
-        "whole layer": [row for row in layers if not row.point.odd],
-        "whole layer, shapes held out": [row for row in layers if row.point.odd],
+        "whole layer": [row for row in layers if row.point.shape not in ODD_SHAPES + LENGTH_SHAPES],
+        "whole layer, odd shapes": [row for row in layers if row.point.odd],
         "packed sequences": [row for row in packed if not row.point.long],
         **{
             f"packed, {row.point.batch} sequences of up to {row.point.steps} steps": [

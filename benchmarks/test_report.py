@@ -83,12 +83,12 @@ def test_summary_lists_what_is_behind() -> None:
     assert BEST not in text.summary(report(row(INFERENCE, torch=2.0)))
 
 
-def test_table_has_the_best_peer_and_the_shapes_held_out() -> None:
+def test_table_has_the_best_peer_and_the_odd_shapes() -> None:
     odd = report(*(row(point, torch=3.0) for point in layers(ODD_SHAPES)))
     lines = text.table(CONTESTED, odd).splitlines()
     assert lines[2] == "| whole layer | 2.00 (2.00) | - | - | 0.90 | - | - |"
     assert lines[3] == "| whole layer, over the best peer | 0.70 (0.50) | - | - | - | - | - |"
-    assert lines[4] == "| whole layer, shapes held out |" + " 3.00 (3.00) |" * 6
+    assert lines[4] == "| whole layer, odd shapes |" + " 3.00 (3.00) |" * 6
     assert "the best peer (the fastest of torch, onnxruntime, openvino)" in lines[-1]
     assert BEST not in text.table(odd)
 

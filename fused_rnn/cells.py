@@ -13,6 +13,8 @@ from . import ops
 
 Device = torch.device | str | int | None
 
+WEIGHTS = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
+
 
 class _RecurrentCell(torch.nn.RNNCellBase):
     """What the cells share: the checks of their arguments and one step of the recurrence."""
@@ -59,12 +61,15 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         return h.squeeze(0), c if c is None else c.squeeze(0)
 
     def _weights(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-        """The weights, past `Module.__getattr__`: it takes as long as a small step."""
+        """The weights, past `Module.__getattr__`: it takes as long as a small step.
+
+        Not where an attribute or a class may hide a parameter, nor where a weight is computed.
+        """
         p: dict[str, Any] = self._parameters
-        try:
+        own = type(self).__getattr__ is torch.nn.Module.__getattr__
+        if own and p.keys() == WEIGHTS and WEIGHTS.isdisjoint(self.__dict__):
             return p["weight_ih"], p["bias_ih"], p["weight_hh"], p["bias_hh"]
-        except KeyError:  # a weight that is computed: parametrized, pruned
-            return self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh
+        return self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh
 
 
 class RNNCell(_RecurrentCell):

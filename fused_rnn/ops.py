@@ -48,34 +48,32 @@ Recurrence = Callable[
     tuple[Tensor, Tensor, Any],  # output, h_n, c_n: None where the cell has no c
 ]
 
-Layer = Callable[
-    [
-        Tensor,  # input
-        Tensor,  # weight_ih
-        Tensor | None,  # bias_ih
-        Tensor,  # h_0
-        Tensor | None,  # c_0
-        Tensor,  # weight_hh
-        Tensor | None,  # bias_hh
-        Tensor | None,  # weight_hr
-        Tensor | None,  # batch_sizes
-        str,  # cell
-        bool,  # reverse
-    ],
-    tuple[Tensor, Tensor, Any],  # as Recurrence
-]
-
 recurrence: Recurrence = torch.ops.fused_rnn.recurrence.default
-_layer: Layer = torch.ops.fused_rnn.layer.default
+_layer = torch.ops.fused_rnn.layer.default
 
 
-def layer(*arguments: Any) -> tuple[Tensor, Tensor, Any]:
-    """The op, called as `Layer` says; past torch.ops and its conversions where that will do."""
+def layer(
+    input: Tensor,
+    weight_ih: Tensor,
+    bias_ih: Tensor | None,
+    h_0: Tensor,
+    c_0: Tensor | None,
+    weight_hh: Tensor,
+    bias_hh: Tensor | None,
+    weight_hr: Tensor | None,
+    batch_sizes: Tensor | None,
+    cell: str,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Any]:
+    """The op; past torch.ops and its conversions where that will do."""
+    states = (h_0, c_0, weight_hh, bias_hh, weight_hr)
+    arguments = (input, weight_ih, bias_ih, *states, batch_sizes, cell, reverse)
     if not torch.compiler.is_compiling():
-        result = _C.layer(*arguments)
-        if result is not None:
-            return result
-    return _layer(*arguments)
+        past = _C.layer(*arguments)
+        if past is not None:
+            return past
+    result: tuple[Tensor, Tensor, Any] = _layer(*arguments)
+    return result
 
 
 def step(
@@ -94,7 +92,17 @@ def step(
         if result is not None:
             return result
     _, h, c = _layer(
-        input.unsqueeze(0), weight_ih, bias_ih, h, c, weight_hh, bias_hh, None, None, cell, False
+        torch.unsqueeze(input, 0),
+        weight_ih,
+        bias_ih,
+        h,
+        c,
+        weight_hh,
+        bias_hh,
+        None,
+        None,
+        cell,
+        False,
     )
     return h, c
 

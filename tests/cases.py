@@ -183,9 +183,7 @@ def _cases(cell: str) -> list[Case]:
 
 
 def _block_cases(cell: str) -> list[Case]:
-    """More rows than a block holds, in csrc/cpu: 256 KB of gates (forward-inl.h), 256 rows of a
-    weight's gradient (outer-inl.h). With 165 gates two threads have two blocks each in float32 too.
-    """
+    """More rows than the 256 that a block of a weight's gradient holds (csrc/cpu/outer-inl.h)."""
     hidden_size = 166 // GATES[cell]
     return [
         case
@@ -205,6 +203,25 @@ BLOCK_CASES = [case for cell in CELLS for case in _block_cases(cell)] + [
     Case("lstm", hidden_size=270, steps=3, batch=17),
     Case("gru", input_size=1030, steps=4, batch=17),
     _ragged("lstm", *range(1, 18), hidden_size=270, proj_size=33),
+]
+
+# A case for every plan of csrc/cpu/regime-inl.h: few rows, and one more; few sequences, weights
+# packed or as they lie, the input ahead in one block or in two; weights beyond the L3 cache.
+REGIME_CASES = [
+    *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (7, 8)),
+    *(Case("gru", hidden_size=200, steps=1, batch=batch) for batch in (16, 17)),
+    *(
+        Case(cell, hidden_size=hidden_size, steps=steps, batch=batch)
+        for cell in CELLS
+        for hidden_size, steps, batch in ((70, 80, 3), (70, 20, 2), (71, 600, 1))
+    ),
+    Case("lstm", hidden_size=270, steps=40, batch=1, proj_size=70),
+    Case("lstm", hidden_size=300, steps=70, batch=2),
+    _ragged("gru", 9, 40, 70, hidden_size=300),
+    _ragged("lstm", 9, 40, 70, hidden_size=270, proj_size=70),
+    Case("lstm", hidden_size=32, steps=20, batch=3),
+    Case("lstm", input_size=900, hidden_size=700, steps=3, batch=5),
+    Case("lstm", input_size=900, hidden_size=700, steps=20, batch=5),
 ]
 
 # torch.nn refuses a sequence of no steps.

@@ -153,6 +153,12 @@ def test_set_cpu_isa() -> None:
         assert _C.cpu_isa() == isa
 
 
+def test_peak_is_one_of_a_core() -> None:
+    for isa in _C.available_cpu_isas():
+        _C.set_cpu_isa(isa)
+        assert 1 < _C.peak_gflops() < 1000  # 2 x 16 lanes x 2 units x 5 GHz: 320
+
+
 def test_set_cpu_isa_names_what_it_expected() -> None:
     with pytest.raises(ValueError, match="expected one of generic.* but got 'mmx'"):
         _C.set_cpu_isa("mmx")

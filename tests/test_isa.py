@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backends import CPU
-from cases import BLOCK_CASES, CASES, DTYPES, Case, over
+from cases import BLOCK_CASES, CASES, DTYPES, REGIME_CASES, Case, over
 from compare import assert_same
 from fused_rnn import _C, functional
 from test_precision import check_lower_precision
@@ -18,7 +18,7 @@ each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
 
 
 @each_op
-@over(CASES + BLOCK_CASES)
+@over(CASES + BLOCK_CASES + REGIME_CASES)
 def test_float64(case: Case, op: str) -> None:
     arguments = getattr(case, op)()
     for reverse in (False, True):
@@ -39,7 +39,7 @@ def test_lower_precision(case: Case, dtype: torch.dtype, op: str, isa: str) -> N
 
 @each_isa
 @each_op
-@over([case for case in BLOCK_CASES if case.steps == 160])
+@over([case for case in BLOCK_CASES if case.steps == 160] + REGIME_CASES)
 def test_blocks_in_float32(case: Case, op: str, isa: str) -> None:
     _C.set_cpu_isa(isa)
     check_lower_precision(case, torch.float32, op, CPU)

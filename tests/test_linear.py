@@ -13,9 +13,10 @@ from compare import Results, assert_as_accurate, assert_same, gradients, leaf
 from fused_rnn import _C
 
 OPS = torch.ops.fused_rnn
-# Both sides of the 48 rows from which on our kernel runs (csrc/torch/cpu.cpp), of its blocks of 192
-# rows (linear-inl.h) and 256 rows (outer-inl.h).
-ROWS = (1, 7, 47, 48, 65, 193, 300)
+# Both sides of the 48 rows from which on our kernel runs forward (csrc/torch/cpu_linear.cpp), of
+# the 7 up to which it takes weights as they lie backward, and of its blocks of 192 rows
+# (linear-inl.h) and 256 (outer-inl.h).
+ROWS = (1, 7, 8, 47, 48, 65, 193, 300)
 WIDTHS = ((1, 1), (7, 33), (33, 7), (65, 100), (100, 65), (1, 129), (1030, 2), (2, 1030))
 each_rows = pytest.mark.parametrize("rows", ROWS)
 each_width = pytest.mark.parametrize("widths", WIDTHS, ids=str)

@@ -175,12 +175,12 @@ print(kibibytes("VmHWM") - before)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="resets the peak by /proc")
-@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-def test_peak_of_training(name: str) -> None:
-    """Not above torch.nn's, in a process each: about half for RNN, two thirds for LSTM. GRU's are
-    alike, and torch.nn's varies by a tenth from run to run."""
+@pytest.mark.parametrize(("name", "most"), [("RNN", 0.7), ("LSTM", 0.85), ("GRU", 1.1)])
+def test_peak_of_training(name: str, most: float) -> None:
+    """Of torch.nn's, in a process each; measured: 0.5, 0.7, and 0.9 to 1.0, since torch.nn's varies
+    by a tenth from run to run."""
     ours, theirs = (
         int(subprocess.check_output([sys.executable, "-c", TRAINING_PEAK, library, name]))
         for library in ("fused_rnn", "torch")
     )
-    assert ours <= 1.1 * theirs
+    assert ours <= most * theirs

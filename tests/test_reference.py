@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from backends import CPU, CUDA, STEPS, Backend, each_backend, over_backends
-from cases import BLOCK_CASES, CASES, CELLS, Case, over
+from cases import BLOCK_CASES, CASES, CELLS, REGIME_CASES, Case, over
 from compare import Results, assert_same, gradients, leaf
 from fused_rnn import functional, reference
 
@@ -77,7 +77,7 @@ def test_inference_equals_training(
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @both_directions
 @each_op
-@over(BLOCK_CASES)
+@over(BLOCK_CASES + REGIME_CASES)
 def test_inference_equals_training_in_blocks(
     case: Case, op: str, reverse: bool, dtype: torch.dtype
 ) -> None:

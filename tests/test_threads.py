@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import fused_rnn
-from cases import BLOCK_CASES, CASES, CELLS, Case, over
+from cases import BLOCK_CASES, CASES, CELLS, REGIME_CASES, Case, over
 from compare import Results, run_module
 from test_reference import both_directions, run
 
@@ -33,7 +33,10 @@ def assert_bit_identical(first: Results, second: Results) -> None:
 OPS_AND_CASES = [
     (op, case)
     for op in ("recurrence", "layer")
-    for case in LARGE_CASES + BLOCK_CASES + [case for case in CASES if case.batch == 17]
+    for case in LARGE_CASES
+    + BLOCK_CASES
+    + REGIME_CASES
+    + [case for case in CASES if case.batch == 17]
 ]
 
 

@@ -19,7 +19,8 @@ class BackwardPass {
       : a_(args),
         p_(args.problem),
         gates_(G * p_.hidden),
-        by_units_(bound_by_weights(p_.batch, gates_ * p_.out * static_cast<int64_t>(sizeof(T)))),
+        by_units_(bound_by_weights(p_.batch, gates_ * p_.out * static_cast<int64_t>(sizeof(T)),
+                                   p_.batch * gates_ * p_.out)),
         weights_(gates_, p_.out, few_rows(p_.rows, p_.out) ? p_.weight_hh : nullptr),
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
@@ -30,10 +31,8 @@ class BackwardPass {
         d_weight_hh_(p_.steps, p_.num_steps, p_.rows, gates_, p_.out),
         d_weight_hr_(p_.steps, p_.num_steps, p_.rows, p_.out, p_.hidden) {}
 
-  int64_t shares() const {
-    if (!by_units_) return max(p_.batch, 1);
-    return p_.batch * gates_ * p_.out < kWorthMeeting ? 1 : weights_.panels();
-  }
+  // The weights' gradients may have more threads than the steps.
+  int64_t shares() const { return max(step_shares(), ceil_div(gates_, W)); }
 
   void allocate(int count) {
     sums_.allocate(count * p_.batch * kPanel);
@@ -49,6 +48,8 @@ class BackwardPass {
   }
 
   void run(int thread, int count) {
+    count = static_cast<int>(min(count, step_shares()));
+    if (thread >= count) return;
     const Range all{0, p_.batch};
     Team team{thread, count, share(p_.batch, thread, count), sums_ + thread * p_.batch * kPanel};
     const Range batch = by_units_ ? all : team.sequences;
@@ -87,6 +88,9 @@ class BackwardPass {
     Range sequences;  // this thread's, for what is done by sequences
     T* sums;          // [batch][kPanel], this thread's
   };
+  int64_t step_shares() const {
+    return parts(by_units_, p_.batch, weights_.panels(), p_.batch * gates_ * p_.out);
+  }
   // The panels of a matrix that this thread has.
   Range panels(const Team& team, const RightMatrix<T>& matrix) const {
     return by_units_ ? share(matrix.panels(), team.thread, team.count) : Range{0, matrix.panels()};

@@ -14,16 +14,8 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 template <class Cell, class T>
 class ForwardPass {
   using Panels = GatePanels<Cell, T>;
+  static constexpr int64_t kElement = sizeof(T);
   static constexpr int W = Panels::W, G = Panels::G, V = Panels::V, kUnits = Panels::kUnits;
-
-  // docs/performance.md has the measurements behind these.
-  static constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
-
-  enum class Input {
-    kGiven,   // xg
-    kJoined,  // multiplied in the same tile as the state
-    kAhead    // multiplied a block of steps ahead, small enough to be still in the cache when used
-  };
 
   struct Place {  // where a row of a step reads and writes
     const T *h, *x, *xg;
@@ -34,33 +26,24 @@ class ForwardPass {
   explicit ForwardPass(const Forward<T>& args)
       : f_(args),
         p_(args.problem),
-        few_rows_(few_rows(p_.rows, p_.out)),
-        by_units_(few_rows_ || bound_by_weights(p_.batch, weight_bytes(args.in + p_.out))),
-        packed_(!few_rows_ && (p_.batch > kFewSequences || weight_bytes(p_.out) <= kL2Bytes)),
-        input_(args.xg                                ? Input::kGiven
-               : few_rows_ || (packed_ && !by_units_) ? Input::kJoined
-                                                      : Input::kAhead),
         panels_(p_.hidden),
-        block_rows_(min(p_.rows, block_rows())),
-        packed_in_((input_ == Input::kJoined && packed_) ||
-                           (input_ == Input::kAhead && !one_block())
-                       ? args.in
-                       : 0),
-        panel_((packed_in_ + (packed_ ? p_.out : 0)) * V * W),
+        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, G * p_.hidden * args.in * kElement,
+                           G * p_.hidden * p_.out * kElement, max(panels_.row(), 1) * kElement,
+                           p_.batch * G * p_.hidden * p_.out)),
+        packed_in_((joined() && plan_.packed) || (ahead() && !plan_.one_block) ? args.in : 0),
+        panel_((packed_in_ + (plan_.packed ? p_.out : 0)) * V * W),
         weights_(panels_.count() * panel_),
-        bias_(packed_ || input_ == Input::kAhead ? 2 * panels_.row() : 0),
+        bias_(plan_.packed || ahead() ? 2 * panels_.row() : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
-        xg_(input_ == Input::kAhead ? block_rows_ * panels_.row() + W : 0) {}
+        xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0) {}
 
   int64_t shares() const {
-    if (!by_units_) return max(p_.batch, 1);
-    const int64_t step = p_.batch * G * p_.hidden * p_.out;
-    return step < kWorthMeeting ? 1 : panels_.count();
+    return parts(plan_.by_units, p_.batch, panels_.count(), p_.batch * G * p_.hidden * p_.out);
   }
 
   void allocate(int count) {
-    if (input_ == Input::kAhead && one_block()) passing_.allocate(count * f_.in * V * W);
+    if (plan_.one_block) passing_.allocate(count * f_.in * V * W);
   }
 
   // The share of one thread of `count`: first this, then, after a barrier, run.
@@ -71,7 +54,7 @@ class ForwardPass {
       T* panel = weights_ + p * panel_;
       if (bias_) pack_bias(p);
       if (packed_in_) panels_.pack(p, f_.weight_ih, f_.in, panel);
-      if (packed_) {
+      if (plan_.packed) {
         panels_.pack(p, p_.weight_hh, p_.out, panel + packed_in_ * panels_.width(p) * W);
       }
     }
@@ -83,31 +66,30 @@ class ForwardPass {
   void run(int thread, int count) {
     const Range mine = share(p_.batch, thread, count);
     const Range panels =
-        by_units_ ? share(panels_.count(), thread, count) : Range{0, panels_.count()};
-    const Range batch = by_units_ ? Range{0, p_.batch} : mine;
+        plan_.by_units ? share(panels_.count(), thread, count) : Range{0, panels_.count()};
+    const Range batch = plan_.by_units ? Range{0, p_.batch} : mine;
     int64_t block_end = 0, block_row = 0;  // of the steps projected ahead
     for (int64_t s = 0; s < p_.num_steps; ++s) {
       const Step& step = p_.steps[s];
       const int64_t end = min(batch.last, step.size);
       if (end <= batch.first) continue;
-      if (input_ == Input::kAhead && s >= block_end) {
+      if (ahead() && s >= block_end) {
         block_end = project(s, panels, block_row, offset<T>(passing_, thread * f_.in * V * W));
       }
-      const T* xg = input_ == Input::kGiven   ? f_.xg + step.row * G * p_.hidden
-                    : input_ == Input::kAhead ? xg_ + (step.row - block_row) * panels_.row()
-                                              : nullptr;
+      const T* xg = ahead() ? xg_ + (step.row - block_row) * panels_.row()
+                            : offset(f_.xg, step.row * G * p_.hidden);
       const int64_t starting = max(batch.first, min(end, step.kept));
       if (batch.first < starting) {
         const T* h = f_.output + p_.steps[s - 1].row * p_.out;
         rows({batch.first, starting}, panels, step, h, xg, s & 1);
       }
       if (starting < end) rows({starting, end}, panels, step, p_.h_0, xg, s & 1);
-      if (by_units_ && count > 1) barrier_.wait(count);
+      if (plan_.by_units && count > 1) barrier_.wait(count);
       if (p_.weight_hr) {
         const Range own =
-            by_units_ ? Range{mine.first, min(mine.last, end)} : Range{batch.first, end};
+            plan_.by_units ? Range{mine.first, min(mine.last, end)} : Range{batch.first, end};
         project_state(own, step);
-        if (by_units_ && count > 1) barrier_.wait(count);
+        if (plan_.by_units && count > 1) barrier_.wait(count);
       }
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       const Range ended{max(mine.first, go_on), min(mine.last, end)};
@@ -128,9 +110,8 @@ class ForwardPass {
                      (range.last - range.first) * width * sizeof(T));
   }
 
-  int64_t weight_bytes(int64_t columns) const {
-    return G * p_.hidden * columns * static_cast<int64_t>(sizeof(T));
-  }
+  bool joined() const { return plan_.input == Input::kJoined; }
+  bool ahead() const { return plan_.input == Input::kAhead; }
 
   // The input's bias and the state's; their sum and the input's where one tile makes both parts.
   void pack_bias(int64_t p) const {
@@ -144,29 +125,20 @@ class ForwardPass {
   }
   Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
   Rows<const T> bias_r(int64_t p) const { return {bias_ + panels_.row() + p * V * W, 0}; }
-  bool adds_up() const { return Cell::kSameGates && packed_ && input_ == Input::kJoined; }
-
-  // A block of projected rows: enough for the tile, and for weights that do not stay in the cache
-  // so many that they pass through it seldom.
-  int64_t block_rows() const {
-    const int64_t bytes = weight_bytes(f_.in) > 4 * kL2Bytes ? 4 * kL2Bytes : kBlockBytes;
-    return max(kBlockRows,
-               max(p_.batch, bytes / (panels_.row() * static_cast<int64_t>(sizeof(T)))));
-  }
-  bool one_block() const { return block_rows_ == p_.rows; }
+  bool adds_up() const { return Cell::kSameGates && plan_.packed && joined(); }
 
   // Makes the gates of all sequences for as many steps from s on as fit in a block; gives the step
   // after them. With one block, a panel of the weights is packed when it is used.
   int64_t project(int64_t s, Range panels, int64_t& block_row, T* passing) {
     int64_t count = 0, in = f_.in, end = s;
     block_row = p_.steps[s].row;
-    for (; end < p_.num_steps && count + p_.steps[end].size <= block_rows_; ++end) {
+    for (; end < p_.num_steps && count + p_.steps[end].size <= plan_.block_rows; ++end) {
       block_row = min(block_row, p_.steps[end].row);
       count += p_.steps[end].size;
     }
     for (int64_t p = panels.first; p < panels.last; ++p) {
       const T* panel = weights_ + p * panel_;
-      if (one_block()) {
+      if (plan_.one_block) {
         panels_.pack(p, f_.weight_ih, in, passing);
         panel = passing;
       }
@@ -182,7 +154,7 @@ class ForwardPass {
   // step takes the panels in reverse, so that the first ones are still in the cache.
   void rows(Range batch, Range panels, const Step& step, const T* h, const T* xg, bool reverse) {
     const int64_t H = p_.hidden, b = batch.first, row = step.row + b;
-    const int64_t xg_row = input_ == Input::kGiven ? G * H : panels_.row();
+    const int64_t xg_row = f_.xg ? G * H : panels_.row();
     const Place place{h + b * p_.out,
                       offset(f_.input, row * f_.in),
                       offset(xg, b * xg_row),
@@ -192,7 +164,7 @@ class ForwardPass {
                       offset(f_.tape, row * Cell::kTape * H)};
     for (int64_t i = panels.first; i < panels.last; ++i) {
       const int64_t p = reverse ? panels.first + panels.last - 1 - i : i;
-      if (packed_) {
+      if (plan_.packed) {
         packed_panel(p, batch.last - b, place);
       } else {
         unpacked_panel(p, batch.last - b, place);
@@ -216,7 +188,7 @@ class ForwardPass {
         const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
         const Gates<T> recurrent = panels_.gates(p, sums, row);
-        if (input_ != Input::kJoined) {
+        if (!joined()) {
           tile<width>(count, {h}, bias_r(p), {sums, row});
           cell(p, r, count, x_part(p, r, place), recurrent, place);
         } else if constexpr (Cell::kSameGates) {
@@ -245,7 +217,7 @@ class ForwardPass {
     const Left<T> h{place.h + r * p_.out, p_.out, 1}, x{offset(place.x, r * f_.in), f_.in, 1};
     panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, sums);
     const Gates<T> recurrent = panels_.gates(p, sums, V * W);
-    if (input_ != Input::kJoined) return cell(p, r, R, x_part(p, r, place), recurrent, place);
+    if (!joined()) return cell(p, r, R, x_part(p, r, place), recurrent, place);
     panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, f_.bias_ih, inputs);
     cell(p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
   }
@@ -253,7 +225,7 @@ class ForwardPass {
   // What was made of the input before.
   Gates<T> x_part(int64_t p, int64_t r, const Place& place) const {
     const int64_t H = p_.hidden, row = panels_.row();
-    if (input_ != Input::kGiven) return panels_.gates(p, place.xg + r * row + p * V * W, row);
+    if (!f_.xg) return panels_.gates(p, place.xg + r * row + p * V * W, row);
     return {place.xg + r * G * H + p * kUnits * W, H, W, G * H};
   }
 
@@ -300,15 +272,14 @@ class ForwardPass {
 
   const Forward<T>& f_;
   const Problem<T>& p_;
-  const bool few_rows_, by_units_, packed_;
-  const Input input_;
   const Panels panels_;
-  const int64_t block_rows_, packed_in_, panel_;
+  const ForwardPlan plan_;
+  const int64_t packed_in_, panel_;
   Buffer<T> weights_;          // [panels]([packed_in][V][W], then [out][V][W] if packed)
   Buffer<T> bias_;             // [2][panels][V][W]
   RightMatrix<T> projection_;  // weight_hr
   Buffer<T> projected_;        // [batch][hidden], h before the projection
-  Buffer<T> xg_;               // [block_rows][panels][V][W]
+  Buffer<T> xg_;               // [plan.block_rows][panels][V][W]
   Buffer<T> passing_;          // [threads][in][V][W]
   Barrier barrier_;
 };

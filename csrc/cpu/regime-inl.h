@@ -1,25 +1,53 @@
-// What a pass does depends on how much there is to do: the limits, measured (docs/performance.md), and
-// how threads share.
+// What a pass does depends on how much there is to do: the limits, measured (docs/performance.md), what
+// follows from them forward, and how threads share.
 #pragma once
 #include "cpu/simd-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
+// Weights up to here stay in a core's L2 cache; above there in no cache, what passes between.
+constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
+
 // Up to so many rows, k long, packing weights costs more than it saves.
 FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
 
-constexpr int64_t kL2Bytes = 1 << 20, kL3Bytes = 16 << 20;
-
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
-// the units and not the sequences.
-constexpr int64_t kFewSequences = 3, kManySequences = 128;
-FR_FN bool bound_by_weights(int64_t batch, int64_t bytes) {
-  return batch <= kFewSequences || (batch < kManySequences && bytes > kL3Bytes);
+// the units, meet after every step, and not the sequences. A meeting is worth it from so many
+// multiplications on: it costs time, and lines go from one core's cache to another's.
+constexpr int64_t kFewSequences = 3, kManySequences = 128, kWorthMeeting = 20'000;
+FR_FN bool bound_by_weights(int64_t batch, int64_t bytes, int64_t multiplications) {
+  if (batch <= 1 || multiplications < kWorthMeeting) return batch <= 1;
+  return batch <= kFewSequences || (batch < kManySequences && bytes > kManyBytes);
 }
 
-// Multiplications of a step from which on threads gain more by sharing its units than a meeting
-// costs, and the lines that go from one core's cache to another's.
-constexpr int64_t kWorthMeeting = 20'000;
+enum class Input {
+  kGiven,   // already multiplied
+  kJoined,  // multiplied in the same tile as the state
+  kAhead    // multiplied a block of steps ahead, small enough to be still in the cache when used
+};
+
+struct ForwardPlan {
+  bool by_units, packed;  // threads share the units; weight_hh is packed
+  Input input;
+  int64_t block_rows;  // of a block made ahead
+  bool one_block;      // a panel of weight_ih is then packed when it is used
+};
+
+// For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`.
+inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given,
+                                int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
+                                int64_t multiplications) {
+  const bool few = few_rows(rows, k);
+  const bool by_units = few || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
+  const bool packed = !few && (batch > kFewSequences || out_bytes <= kL2Bytes);
+  const Input input = given ? Input::kGiven : few || !by_units ? Input::kJoined : Input::kAhead;
+  // A block has rows enough for the tile, and so many more, where the weights do not stay in the
+  // cache, that they pass through it seldom.
+  constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
+  const int64_t bytes = in_bytes > 4 * kL2Bytes ? 4 * kL2Bytes : kBlockBytes;
+  const int64_t block = min(rows, max(kBlockRows, max(batch, bytes / row_bytes)));
+  return {by_units, packed, input, block, input == Input::kAhead && block == rows};
+}
 
 struct Range {
   int64_t first, last;
@@ -27,6 +55,11 @@ struct Range {
 // The part of [0, n) that one thread of `count` has.
 FR_FN Range share(int64_t n, int thread, int count) {
   return {n * thread / count, n * (thread + 1) / count};
+}
+
+// Into how many parts the steps may be divided.
+FR_FN int64_t parts(bool by_units, int64_t batch, int64_t panels, int64_t multiplications) {
+  return max(!by_units ? batch : multiplications < kWorthMeeting ? 1 : panels, 1);
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -6,7 +6,7 @@
 namespace fused_rnn {
 namespace {
 
-// Alone, our product is the faster one from so many rows on.
+// Forward and alone, our product is the faster one from so many rows on.
 constexpr int64_t kManyRows = 48;
 
 bool has_kernel(at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kDouble; }

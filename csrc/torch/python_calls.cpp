@@ -16,10 +16,14 @@ class Arguments {
  public:
   Arguments(PyObject* const* objects, Py_ssize_t count) : objects_(objects), count_(count) {}
 
+  // So many tensors, then a text, then bools.
   bool plain(Py_ssize_t tensors, Py_ssize_t count) const {
     if (count_ != count || at::impl::torch_function_mode_enabled()) return false;
     for (Py_ssize_t i = 0; i < tensors; ++i) {
       if (objects_[i] != Py_None && !THPVariable_CheckExact(objects_[i])) return false;
+    }
+    for (Py_ssize_t i = tensors + 1; i < count; ++i) {
+      if (!PyBool_Check(objects_[i])) return false;
     }
     return PyUnicode_Check(objects_[tensors]);
   }
