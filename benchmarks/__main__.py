@@ -70,8 +70,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             run.error("--device cuda: torch sees no GPU")
         if options.threads < 1:
             run.error(f"--threads must be at least 1, not {options.threads}")
+        if options.seconds is not None and options.seconds <= 0:
+            run.error(f"--seconds must be more than 0, not {options.seconds}")
+        for shape in options.shape or ():
+            if min(shape) < 1:
+                run.error(f"--shape: sizes must be at least 1, not {shape}")
+        if options.plot and options.plot.suffix not in (".png", ".svg", ".pdf"):
+            run.error(f"--plot: expected .png, .svg or .pdf, not {options.plot}")
         if not points_of(options):
-            run.error("none of the points is of this kind")
+            run.error("none of the points is of this kind: --shape and --odd have whole layers, "
+                      "--lengths training, packed and padded")  # fmt: skip
     return options
 
 

@@ -38,6 +38,7 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         if not isinstance(state, Tensor):
             raise TypeError(f"{name}: expected a Tensor, but got {type(state).__name__}")
         if state.dim() not in (1, 2):
+            name = "hidden" if name == "hx" else name  # torch.nn's words
             raise ValueError(
                 f"{self._name}: Expected {name} to be 1D or 2D, got {state.dim()}D instead"
             )
@@ -116,7 +117,7 @@ class RNNCell(_RecurrentCell):
         """
         self._check_input(input)
         if hx is not None:
-            self._check_state(hx, "hidden")
+            self._check_state(hx, "hx")
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         return self._step("rnn_" + self.nonlinearity, input, hx, None)[0]
@@ -215,5 +216,5 @@ class GRUCell(_RecurrentCell):
         """
         self._check_input(input)
         if hx is not None:
-            self._check_state(hx, "hidden")
+            self._check_state(hx, "hx")
         return self._step("gru", input, hx, None)[0]
