@@ -216,7 +216,7 @@ REGIME_CASES = [
         for hidden_size, steps, batch in ((70, 80, 3), (70, 20, 2), (71, 600, 1))
     ),
     Case("lstm", hidden_size=270, steps=40, batch=1, proj_size=70),
-    Case("lstm", hidden_size=300, steps=70, batch=2),
+    *(Case("lstm", hidden_size=300, steps=70, batch=batch) for batch in (1, 2)),
     _ragged("gru", 9, 40, 70, hidden_size=300),
     _ragged("lstm", 9, 40, 70, hidden_size=270, proj_size=70),
     Case("lstm", hidden_size=32, steps=20, batch=3),

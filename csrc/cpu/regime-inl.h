@@ -11,6 +11,9 @@ constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 // Up to so many rows, k long, packing weights costs more than it saves.
 FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
 
+// Of a few sequences, those from which on packing weights beyond the L2 cache pays.
+constexpr int64_t kRowsToPack = 64;
+
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
 // the units, meet after every step, and not the sequences. A meeting is worth it from so many
 // multiplications on: it costs time, and lines go from one core's cache to another's.
@@ -39,7 +42,8 @@ inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool giv
                                 int64_t multiplications) {
   const bool few = few_rows(rows, k);
   const bool by_units = few || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
-  const bool packed = !few && (batch > kFewSequences || out_bytes <= kL2Bytes);
+  const bool packed = !few && (batch > kFewSequences || out_bytes <= kL2Bytes ||
+                               (batch > 1 && rows > kRowsToPack && out_bytes <= kManyBytes));
   const Input input = given ? Input::kGiven : few || !by_units ? Input::kJoined : Input::kAhead;
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.
