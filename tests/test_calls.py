@@ -133,7 +133,7 @@ def test_what_has_no_truth() -> None:
         ops.layer(*arguments()[:-1], "no")  # type: ignore[arg-type]
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")
 def test_trace() -> None:
     x, *rest = arguments()
     traced = torch.jit.trace(lambda x: ops.layer(x, *rest)[0], (x,))
