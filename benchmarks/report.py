@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .grid import CELLS, KINDS, LENGTH_SHAPES, ODD_SHAPES
+from .grid import CELLS, KINDS, LENGTH_SHAPES
 from .results import BEST, OURS, TORCH, Report, Row, caption, geometric_mean, means
 
 ID_WIDTH = 36
@@ -123,7 +123,9 @@ def _groups(rows: list[Row], *, by_shape: bool) -> dict[str, list[Row]]:
         }
     packed = [row for row in rows if row.point.family == "packed"]
     return {
-        "whole layer": [row for row in layers if row.point.shape not in ODD_SHAPES + LENGTH_SHAPES],
+        "whole layer": [
+            row for row in layers if not row.point.odd and row.point.shape not in LENGTH_SHAPES
+        ],
         "whole layer, odd shapes": [row for row in layers if row.point.odd],
         "packed sequences": [row for row in packed if not row.point.long],
         **{

@@ -20,7 +20,7 @@ class BackwardPass {
         p_(args.problem),
         gates_(G * p_.hidden),
         by_units_(bound_by_weights(p_.batch, gates_ * p_.out * static_cast<int64_t>(sizeof(T)),
-                                   p_.batch * gates_ * p_.out)),
+                                   step_products())),
         weights_(gates_, p_.out, few_rows(p_.rows, p_.out) ? p_.weight_hh : nullptr),
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
@@ -50,9 +50,9 @@ class BackwardPass {
   void run(int thread, int count) {
     count = static_cast<int>(min(count, step_shares()));
     if (thread >= count) return;
-    const Range all{0, p_.batch};
-    Team team{thread, count, share(p_.batch, thread, count), sums_ + thread * p_.batch * kPanel};
-    const Range batch = by_units_ ? all : team.sequences;
+    const Team team{thread, count, share(p_.batch, thread, count),
+                    sums_ + thread * p_.batch * kPanel};
+    const Range batch = by_units_ ? Range{0, p_.batch} : team.sequences;
     for (int64_t s = p_.num_steps - 1; s >= 0; --s) {
       const Step& step = p_.steps[s];
       const int64_t first = batch.first, end = min(batch.last, step.size);
@@ -89,14 +89,15 @@ class BackwardPass {
     T* sums;          // [batch][kPanel], this thread's
   };
   int64_t step_shares() const {
-    return parts(by_units_, p_.batch, weights_.panels(), p_.batch * gates_ * p_.out);
+    return parts(by_units_, p_.batch, weights_.panels(), step_products());
   }
+  int64_t step_products() const { return p_.batch * gates_ * p_.out; }
   // The panels of a matrix that this thread has.
   Range panels(const Team& team, const RightMatrix<T>& matrix) const {
     return by_units_ ? share(matrix.panels(), team.thread, team.count) : Range{0, matrix.panels()};
   }
   void meet(const Team& team) {
-    if (by_units_ && team.count > 1) barrier_.wait(team.count);
+    if (by_units_) barrier_.wait(team.count);
   }
 
   // The gradients of r: those of x where the cell has them equal.
@@ -144,9 +145,9 @@ class BackwardPass {
     for (int64_t i = mine.first; i < mine.last; ++i) {
       const int64_t p = s & 1 ? mine.first + mine.last - 1 - i : i;
       state_gradient(p, first, end, go_on, dr_after, team.sums);
-      const T* grad = a_.grad_output ? a_.grad_output + p_.steps[s].row * p_.out : nullptr;
       for (int64_t b = first; b < end; ++b) {
-        cell(s, b, p, team.sums + b * kPanel, grad ? grad + b * p_.out : nullptr);
+        const T* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
+        cell(s, b, p, team.sums + b * kPanel, grad);
       }
     }
   }

@@ -11,6 +11,7 @@ namespace fused_rnn::cpu {
 class Barrier {
  public:
   FR_FN void wait(int count) {
+    if (count == 1) return;
     const int round = __atomic_load_n(&round_, __ATOMIC_RELAXED);
     if (__atomic_add_fetch(&arrived_, 1, __ATOMIC_ACQ_REL) == count) {
       __atomic_store_n(&arrived_, 0, __ATOMIC_RELAXED);

@@ -29,7 +29,7 @@ class ForwardPass {
         panels_(p_.hidden),
         plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, G * p_.hidden * args.in * kElement,
                            G * p_.hidden * p_.out * kElement, max(panels_.row(), 1) * kElement,
-                           p_.batch * G * p_.hidden * p_.out)),
+                           step_products())),
         packed_in_((joined() && plan_.packed) || (ahead() && !plan_.one_block) ? args.in : 0),
         panel_((packed_in_ + (plan_.packed ? p_.out : 0)) * V * W),
         weights_(panels_.count() * panel_),
@@ -39,7 +39,7 @@ class ForwardPass {
         xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0) {}
 
   int64_t shares() const {
-    return parts(plan_.by_units, p_.batch, panels_.count(), p_.batch * G * p_.hidden * p_.out);
+    return parts(plan_.by_units, p_.batch, panels_.count(), step_products());
   }
 
   void allocate(int count) {
@@ -84,12 +84,12 @@ class ForwardPass {
         rows({batch.first, starting}, panels, step, h, xg, s & 1);
       }
       if (starting < end) rows({starting, end}, panels, step, p_.h_0, xg, s & 1);
-      if (plan_.by_units && count > 1) barrier_.wait(count);
+      if (plan_.by_units) barrier_.wait(count);
       if (p_.weight_hr) {
         const Range own =
             plan_.by_units ? Range{mine.first, min(mine.last, end)} : Range{batch.first, end};
         project_state(own, step);
-        if (plan_.by_units && count > 1) barrier_.wait(count);
+        if (plan_.by_units) barrier_.wait(count);
       }
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       const Range ended{max(mine.first, go_on), min(mine.last, end)};
@@ -98,11 +98,6 @@ class ForwardPass {
   }
 
  private:
-  template <class U>
-  static FR_FN U* offset(U* p, int64_t n) {
-    return p ? p + n : nullptr;
-  }
-
   // Rows [range) of `width` values.
   static FR_FN void copy(const T* from, Range range, int64_t width, T* to) {
     if (range.first >= range.last) return;
@@ -110,6 +105,7 @@ class ForwardPass {
                      (range.last - range.first) * width * sizeof(T));
   }
 
+  int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
   bool joined() const { return plan_.input == Input::kJoined; }
   bool ahead() const { return plan_.input == Input::kAhead; }
 

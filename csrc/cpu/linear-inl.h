@@ -11,9 +11,9 @@ constexpr int64_t kRowBlock = 192;
 template <class T>
 void multiply_rows(const RightMatrix<T>& matrix, int64_t k, int64_t columns, int64_t rows,
                    const T* a, const T* bias, T* out, int thread, int count) {
-  const int64_t last = rows * (thread + 1) / count;
-  for (int64_t r = rows * thread / count; r < last; r += kRowBlock) {
-    matrix.multiply_all(min(kRowBlock, last - r), a + r * k, bias, out + r * columns);
+  const Range mine = share(rows, thread, count);
+  for (int64_t r = mine.first; r < mine.last; r += kRowBlock) {
+    matrix.multiply_all(min(kRowBlock, mine.last - r), a + r * k, bias, out + r * columns);
   }
 }
 

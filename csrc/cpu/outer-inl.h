@@ -33,8 +33,7 @@ class OuterProduct {
   // sums[m], the sum of all a, may each be null.
   template <class Row>
   void run(int thread, int count, T* out, T* sums, Row row) {
-    const int64_t vectors = ceil_div(m_, W), first = vectors * thread / count,
-                  last = vectors * (thread + 1) / count;
+    const auto [first, last] = share(ceil_div(m_, W), thread, count);
     if (first == last) return;
     T* packed = packed_ + thread * packed_size();
     bool begun = false;

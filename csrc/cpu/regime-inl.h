@@ -5,7 +5,8 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// Weights up to here stay in a core's L2 cache; above there in no cache, what passes between.
+// Weights of up to kL2Bytes stay in a core's L2 cache, and of more than kManyBytes not even in L3,
+// where inputs and outputs pass too.
 constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 
 // Up to so many rows, k long, packing weights costs more than it saves.

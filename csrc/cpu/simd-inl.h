@@ -35,6 +35,11 @@ FR_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 FR_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 
 template <class T>
+FR_FN T* offset(T* p, int64_t n) {
+  return p ? p + n : nullptr;
+}
+
+template <class T>
 FR_FN Vec<T> load(const T* p) {
   return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(p);
 }

@@ -65,8 +65,9 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
-        const T* start = before.data + r * before.row + v * W;
-        store(out.data + r * out.row + v * W, before.data ? load(start) + sum[r][v] : sum[r][v]);
+        const Vec<T> s =
+            before.data ? load(before.data + r * before.row + v * W) + sum[r][v] : sum[r][v];
+        store(out.data + r * out.row + v * W, s);
       }
     }
   };
@@ -135,7 +136,7 @@ FR_FN void multiply(int64_t rows, Term<T> term, Rows<const T> init, Rows<T> out)
       const Term<T> part[] = {{{a.data + r * a.row + first * a.k, a.row, a.k},
                                {panel.data + first * panel.row, panel.row},
                                n}};
-      tile<V>(count, part, {start.data ? start.data + r * start.row : nullptr, start.row},
+      tile<V>(count, part, {offset(start.data, r * start.row), start.row},
               {out.data + r * out.row, out.row});
     });
     first += n;

@@ -20,6 +20,21 @@ FR_FN void masked_store(double* p, int64_t n, Vec<double> v) {
   _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1 << n) - 1), v);
 }
 
+// max and min return their second operand where one is NaN. (Masked by all ones: gcc 12 warns of the
+// others, in its own header.)
+FR_FN Vec<float> larger(Vec<float> low, Vec<float> x) {
+  return _mm512_maskz_max_ps(0xffff, low, x);
+}
+FR_FN Vec<double> larger(Vec<double> low, Vec<double> x) {
+  return _mm512_maskz_max_pd(0xff, low, x);
+}
+FR_FN Vec<float> smaller(Vec<float> high, Vec<float> x) {
+  return _mm512_maskz_min_ps(0xffff, high, x);
+}
+FR_FN Vec<double> smaller(Vec<double> high, Vec<double> x) {
+  return _mm512_maskz_min_pd(0xff, high, x);
+}
+
 #elif defined(__x86_64__) && FUSED_RNN_VECTOR_BYTES == 32
 
 constexpr bool kMasked = true;
@@ -44,6 +59,11 @@ FR_FN void masked_store(double* p, int64_t n, Vec<double> v) {
   _mm256_maskstore_pd(p, first_lanes(p, n), v);
 }
 
+FR_FN Vec<float> larger(Vec<float> low, Vec<float> x) { return _mm256_max_ps(low, x); }
+FR_FN Vec<double> larger(Vec<double> low, Vec<double> x) { return _mm256_max_pd(low, x); }
+FR_FN Vec<float> smaller(Vec<float> high, Vec<float> x) { return _mm256_min_ps(high, x); }
+FR_FN Vec<double> smaller(Vec<double> high, Vec<double> x) { return _mm256_min_pd(high, x); }
+
 #else
 
 constexpr bool kMasked = false;
@@ -55,37 +75,11 @@ constexpr bool kMasked = false;
 #if defined(__x86_64__) && FUSED_RNN_VECTOR_BYTES > 16
 namespace fused_rnn {
 
-// max and min return their second operand where one is NaN. (Masked by all ones: gcc 12 warns of the
-// others, in its own header.)
-template <>
-struct Bound<cpu::FUSED_RNN_ISA::Vec<float>> {
-  using V = cpu::FUSED_RNN_ISA::Vec<float>;
-#if FUSED_RNN_VECTOR_BYTES == 64
-  FR_FN static V below(V low, V x) {
-    return _mm512_maskz_max_ps(static_cast<__mmask16>(-1), low, x);
-  }
-  FR_FN static V above(V high, V x) {
-    return _mm512_maskz_min_ps(static_cast<__mmask16>(-1), high, x);
-  }
-#else
-  FR_FN static V below(V low, V x) { return _mm256_max_ps(low, x); }
-  FR_FN static V above(V high, V x) { return _mm256_min_ps(high, x); }
-#endif
-};
-template <>
-struct Bound<cpu::FUSED_RNN_ISA::Vec<double>> {
-  using V = cpu::FUSED_RNN_ISA::Vec<double>;
-#if FUSED_RNN_VECTOR_BYTES == 64
-  FR_FN static V below(V low, V x) {
-    return _mm512_maskz_max_pd(static_cast<__mmask8>(-1), low, x);
-  }
-  FR_FN static V above(V high, V x) {
-    return _mm512_maskz_min_pd(static_cast<__mmask8>(-1), high, x);
-  }
-#else
-  FR_FN static V below(V low, V x) { return _mm256_max_pd(low, x); }
-  FR_FN static V above(V high, V x) { return _mm256_min_pd(high, x); }
-#endif
+template <class V>
+  requires(sizeof(V) == FUSED_RNN_VECTOR_BYTES)
+struct Bound<V> {
+  FR_FN static V below(V low, V x) { return cpu::FUSED_RNN_ISA::larger(low, x); }
+  FR_FN static V above(V high, V x) { return cpu::FUSED_RNN_ISA::smaller(high, x); }
 };
 
 }  // namespace fused_rnn

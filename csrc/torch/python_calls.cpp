@@ -16,11 +16,14 @@ class Arguments {
  public:
   Arguments(PyObject* const* objects, Py_ssize_t count) : objects_(objects), count_(count) {}
 
-  // So many tensors, then a text, then bools.
+  // So many tensors, of which input, weight_ih, h and weight_hh must be given, then a text, then bools.
   bool plain(Py_ssize_t tensors, Py_ssize_t count) const {
     if (count_ != count || at::impl::torch_function_mode_enabled()) return false;
     for (Py_ssize_t i = 0; i < tensors; ++i) {
       if (objects_[i] != Py_None && !THPVariable_CheckExact(objects_[i])) return false;
+    }
+    for (const Py_ssize_t i : {0, 1, 3, 5}) {
+      if (objects_[i] == Py_None) return false;
     }
     for (Py_ssize_t i = tensors + 1; i < count; ++i) {
       if (!PyBool_Check(objects_[i])) return false;
@@ -32,7 +35,6 @@ class Arguments {
     if (objects_[i] == Py_None) return std::nullopt;
     return THPVariable_Unpack(objects_[i]);
   }
-  bool given(Py_ssize_t i) const { return objects_[i] != Py_None; }
   const Tensor& tensor(Py_ssize_t i) const { return THPVariable_Unpack(objects_[i]); }
   std::string_view text(Py_ssize_t i) const {
     Py_ssize_t size;
@@ -66,9 +68,7 @@ Layer::Outputs run(const LayerInputs& inputs) {
 PyObject* layer(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   const Arguments in(objects, count);
-  if (!in.plain(9, 11) || !in.given(0) || !in.given(1) || !in.given(3) || !in.given(5)) {
-    Py_RETURN_NONE;
-  }
+  if (!in.plain(9, 11)) Py_RETURN_NONE;
   const auto bias_ih = in.maybe(2), c_0 = in.maybe(4), bias_hh = in.maybe(6);
   const auto weight_hr = in.maybe(7), batch_sizes = in.maybe(8);
   const auto [output, h_n, c_n] =
@@ -82,9 +82,7 @@ PyObject* layer(PyObject*, PyObject* const* objects, Py_ssize_t count) {
 PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   const Arguments in(objects, count);
-  if (!in.plain(7, 8) || !in.given(0) || !in.given(1) || !in.given(3) || !in.given(5)) {
-    Py_RETURN_NONE;
-  }
+  if (!in.plain(7, 8)) Py_RETURN_NONE;
   const auto bias_ih = in.maybe(2), c = in.maybe(4), bias_hh = in.maybe(6);
   const auto [output, h_n, c_n] =
       run({in.tensor(0).unsqueeze(0), in.tensor(1), bias_ih, in.tensor(3), c, in.tensor(5), bias_hh,
