@@ -25,7 +25,11 @@ class BackwardPass {
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
-        dr_(Cell::kSameGates ? 0 : p_.rows * gates_),
+        dr_row_(!Cell::kSameGates && a_.own_tape ? Cell::kTape * p_.hidden : gates_),
+        own_dr_(Cell::kSameGates || a_.own_tape ? 0 : p_.rows * gates_),
+        dr_(Cell::kSameGates ? a_.d_xg
+            : a_.own_tape    ? a_.own_tape
+                             : own_dr_),
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
         hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
         d_weight_hh_(p_.steps, p_.num_steps, p_.rows, gates_, p_.out),
@@ -58,11 +62,11 @@ class BackwardPass {
       const int64_t first = batch.first, end = min(batch.last, step.size);
       if (end <= first) continue;
       const int64_t go_on = s + 1 < p_.num_steps ? min(end, p_.steps[s + 1].kept) : 0;
-      const T* dr_after = go_on > first ? dr() + p_.steps[s + 1].row * gates_ : nullptr;
+      const T* dr_after = go_on > first ? dr_ + p_.steps[s + 1].row * dr_row_ : nullptr;
       p_.weight_hr ? projected_step(team, s, first, end, go_on, dr_after)
                    : plain_step(team, s, first, end, go_on, dr_after);
       meet(team);
-      finish(team, max(first, min(end, step.kept)), end, dr() + step.row * gates_);
+      finish(team, max(first, min(end, step.kept)), end, dr_ + step.row * dr_row_);
     }
     if (p_.num_steps == 0) finish(team, batch.first, batch.last, nullptr);
   }
@@ -70,7 +74,7 @@ class BackwardPass {
   void weights(int thread, int count) {
     if (a_.d_weight_hh || a_.d_bias_hh) {
       d_weight_hh_.run(thread, count, a_.d_weight_hh, a_.d_bias_hh, [&](int64_t s, int64_t b) {
-        return OuterRow<T>{dr() + (p_.steps[s].row + b) * gates_,
+        return OuterRow<T>{dr_ + (p_.steps[s].row + b) * dr_row_,
                            before(a_.output, p_.h_0, p_.out, s, b)};
       });
     }
@@ -100,9 +104,6 @@ class BackwardPass {
     if (by_units_) barrier_.wait(team.count);
   }
 
-  // The gradients of r: those of x where the cell has them equal.
-  T* dr() const { return Cell::kSameGates ? a_.d_xg : dr_; }
-
   // Row of the state before step s of sequence b, in an array that forward filled or the initial
   // state.
   FR_FN const T* before(const T* made, const T* initial, int64_t width, int64_t s,
@@ -130,7 +131,7 @@ class BackwardPass {
                       T* sums) {
     const T* carry = carry_ + p * kPanel;
     if (dr_after) {
-      weights_.multiply_panel(p, go_on - first, dr_after + first * gates_,
+      weights_.multiply_panel(p, go_on - first, {dr_after + first * dr_row_, dr_row_},
                               {carry + first * carry_row_, carry_row_},
                               {sums + first * kPanel, kPanel});
     }
@@ -172,8 +173,8 @@ class BackwardPass {
       __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
     }
     for (int64_t p = units.first; p < units.last; ++p) {
-      projection_.multiply_panel(p, end - first, d_out_ + (row + first) * p_.out, {nullptr, 0},
-                                 {team.sums + first * kPanel, kPanel});
+      projection_.multiply_panel(p, end - first, {d_out_ + (row + first) * p_.out, p_.out},
+                                 {nullptr, 0}, {team.sums + first * kPanel, kPanel});
       for (int64_t b = first; b < end; ++b) cell(s, b, p, team.sums + b * kPanel, nullptr);
     }
   }
@@ -213,7 +214,7 @@ class BackwardPass {
     const State<Vec<T>> direct = Cell::step_backward(tape, state_before, after, grad, dx, dr);
     for (int g = 0; g < G; ++g) {
       store(a_.d_xg + (row * G + g) * H + unit, dx[g], lanes);
-      if constexpr (!Cell::kSameGates) store(dr_ + (row * G + g) * H + unit, dr[g], lanes);
+      if constexpr (!Cell::kSameGates) store(dr_ + row * dr_row_ + g * H + unit, dr[g], lanes);
     }
     if constexpr (Cell::kHasC) store(a_.d_c_0 + b * H + unit, direct.c, lanes);
     if constexpr (Cell::kProjects) {
@@ -243,8 +244,12 @@ class BackwardPass {
   RightMatrix<T> weights_;     // weight_hh
   RightMatrix<T> projection_;  // weight_hr
   const int64_t carry_row_;
-  Buffer<T> carry_;   // [batch][carry_row]
-  Buffer<T> dr_;      // [rows][gates], where not equal to d_xg
+  Buffer<T> carry_;  // [batch][carry_row]
+  // The gradients of r, of rows dr_row_ apart: those of x where the cell has them equal, else in the
+  // tape where it may be written over, else in memory of their own.
+  const int64_t dr_row_;
+  Buffer<T> own_dr_;
+  T* const dr_;
   Buffer<T> d_out_;   // [rows][out], the whole gradient of a projected h
   Buffer<T> hidden_;  // [rows][hidden], h before the projection
   Buffer<T> sums_;    // [threads][batch][V][W]

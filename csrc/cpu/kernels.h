@@ -43,7 +43,9 @@ struct Backward {
   const T* grad_h_n;               // [batch, out]
   const T* grad_c_n;               // [batch, hidden]
   const T *output, *cells, *tape;  // as forward left them
-  T* d_xg;                         // [rows, gates * hidden]
+  T* own_tape;                     // the tape again, where it may be written over; else null
+  T* d_xg;                         // [rows, gates * hidden]; where tape and gates are as many and
+                                   // have one gradient, it may be own_tape
   T* d_h_0;                        // [batch, out]                null: not wanted
   T* d_c_0;                        // [batch, hidden]             null: no c
   T* d_weight_hh;                  // [gates * hidden, out]       null: not wanted; so the next two

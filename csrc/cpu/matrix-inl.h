@@ -48,11 +48,13 @@ class RightMatrix {
   }
 
   // out[rows][W * its vectors] = init + a[rows][k] @ panel p
-  void multiply_panel(int64_t p, int64_t rows, const T* a, Rows<const T> init, Rows<T> out) const {
+  void multiply_panel(int64_t p, int64_t rows, Rows<const T> a, Rows<const T> init,
+                      Rows<T> out) const {
     with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
       const int64_t row = v * W;
       const T* data = matrix_ ? matrix_ + p * kColumns : panel(p);
-      multiply<v>(rows, Term<T>{{a, k_, 1}, {data, matrix_ ? columns_ : row}, k_}, init, out);
+      multiply<v>(rows, Term<T>{{a.data, a.row, 1}, {data, matrix_ ? columns_ : row}, k_}, init,
+                  out);
     });
   }
 
@@ -63,7 +65,7 @@ class RightMatrix {
       const int64_t column = p * kColumns, width = columns_ - column;
       Rows<const T> init{bias ? bias + column : nullptr, 0};
       if (width >= kColumns) {
-        multiply_panel(p, rows, a, init, {out + column, columns_});
+        multiply_panel(p, rows, {a, k_}, init, {out + column, columns_});
         continue;
       }
       if (bias) {
@@ -72,7 +74,7 @@ class RightMatrix {
       }
       for (int64_t r = 0; r < rows; r += kTileRows<V>) {
         const int64_t n = min(kTileRows<V>, rows - r);
-        multiply_panel(p, n, a + r * k_, init, {edge, kColumns});
+        multiply_panel(p, n, {a + r * k_, k_}, init, {edge, kColumns});
         for (int64_t i = 0; i < n; ++i) {
           __builtin_memcpy(out + (r + i) * columns_ + column, edge + i * kColumns,
                            width * sizeof(T));

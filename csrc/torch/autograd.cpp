@@ -19,8 +19,8 @@ using torch::autograd::compute_requires_grad;
 using torch::autograd::isFwGradDefined;
 using torch::autograd::set_history;
 
-MaybeTensor maybe(const Tensor& tensor) {
-  return tensor.defined() ? MaybeTensor(tensor) : std::nullopt;
+MaybeTensor maybe(Tensor tensor) {
+  return tensor.defined() ? MaybeTensor(std::move(tensor)) : std::nullopt;
 }
 
 SavedVariable save(const MaybeTensor& tensor) {
@@ -70,16 +70,16 @@ typename Op::Outputs run_below(c10::DispatchKeySet keys, const typename Op::Inpu
   return redispatch<Op>(keys & c10::after_autograd_keyset, in);
 }
 
-// The gradients of the recurrence, from what both nodes below save first and last.
-RecurrenceBackward::Outputs recurrence_gradients(const variable_list& grads,
-                                                 const variable_list& saved,
+// The gradients of the recurrence, from what both nodes below save first and last. The tape is handed
+// over: a kernel may reuse the memory of one that nobody else holds.
+RecurrenceBackward::Outputs recurrence_gradients(const variable_list& grads, variable_list& saved,
                                                  const Attributes& attributes,
                                                  std::array<bool, 4> output_mask) {
-  const Tensor* outputs = saved.data() + saved.size() - 3;
+  Tensor* outputs = saved.data() + saved.size() - 3;
   return call<RecurrenceBackward>({maybe(grads[0]), maybe(grads[1]), maybe(grads[2]), outputs[0],
-                                   maybe(outputs[1]), maybe(outputs[2]), saved[0], maybe(saved[1]),
-                                   saved[2], maybe(saved[3]), maybe(saved[4]), attributes.cell,
-                                   attributes.reverse, output_mask});
+                                   maybe(outputs[1]), maybe(std::move(outputs[2])), saved[0],
+                                   maybe(saved[1]), saved[2], maybe(saved[3]), maybe(saved[4]),
+                                   attributes.cell, attributes.reverse, output_mask});
 }
 
 template <class Node, class Inputs>
@@ -114,7 +114,7 @@ bool any_defined(const variable_list& tensors) {
 struct RecurrenceNode : FormulaNode<RecurrenceNode, 5, 3> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackward";
 
-  static variable_list formula(const variable_list& grads, const variable_list& saved,
+  static variable_list formula(const variable_list& grads, variable_list saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     variable_list result(6);  // of xg, h_0, c_0, weight_hh, bias_hh, weight_hr
     if (!any_defined(grads)) return result;
@@ -128,7 +128,7 @@ struct RecurrenceNode : FormulaNode<RecurrenceNode, 5, 3> {
 struct LayerNode : FormulaNode<LayerNode, 7, 3> {  // input and weight_ih are saved after the others
   static constexpr const char* kName = "FusedRnnLayerBackward";
 
-  static variable_list formula(const variable_list& grads, const variable_list& saved,
+  static variable_list formula(const variable_list& grads, variable_list saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     // Of input, weight_ih, bias_ih, h_0, c_0, weight_hh, bias_hh, weight_hr.
     variable_list result(8);
@@ -200,8 +200,8 @@ RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
 struct LinearNode : FormulaNode<LinearNode, 2, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackward";
 
-  static variable_list formula(const variable_list& grads, const variable_list& saved,
-                               const Attributes&, const std::vector<bool>& wanted) {
+  static variable_list formula(const variable_list& grads, variable_list saved, const Attributes&,
+                               const std::vector<bool>& wanted) {
     variable_list result(3);  // of input, weight, bias
     if (!grads[0].defined()) return result;
     std::tie(result[0], result[1], result[2]) = call<LinearBackward>(

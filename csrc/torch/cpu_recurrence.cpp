@@ -143,28 +143,37 @@ Layer::Outputs layer(const LayerInputs& in) { return without_tape(forward(in, /*
 
 LayerTrain::Outputs layer_train(const LayerInputs& in) { return forward(in, /*train=*/true); }
 
+// Whether nobody else can ever read this tensor's memory, so that a kernel may write over it.
+bool held_here_alone(const MaybeTensor& tensor) {
+  return defined(tensor) && tensor->use_count() == 1 && tensor->storage().use_count() == 1;
+}
+
 template <class T>
 RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) {
+  const bool alone = held_here_alone(in.tape);  // asked before there is a second name for it
   const auto dense_grad = [&](const MaybeTensor& grad) { return dense(grad, shared.dtype); };
   const Tensor grad_output = dense_grad(in.grad_output), grad_h_n = dense_grad(in.grad_h_n);
   const Tensor grad_c_n = dense_grad(in.grad_c_n), output = dense(in.output, shared.dtype);
   const Tensor cells = dense_grad(in.cells), tape = dense_grad(in.tape);
   const c10::SymInt gates = in.weight_hh.sym_size(0);
-  const Tensor d_xg = empty(output, shared.sizes.with(gates));
+  const CellInfo& cell = shared.sizes.cell;
+  const Tensor own_tape = alone ? tape : Tensor();
+  const bool on_tape = own_tape.defined() && cell.same_gates && cell.tape == cell.gates;
+  const Tensor d_xg = on_tape ? own_tape : empty(output, shared.sizes.with(gates));
   Tensor d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr;
   const auto [want_h_0, want_weight_hh, want_bias_hh, want_weight_hr] = in.output_mask;
   if (want_h_0) d_h_0 = empty(output, in.h_0.sym_sizes());
-  if (shared.sizes.cell.has_c) d_c_0 = empty(output, in.c_0->sym_sizes());
+  if (cell.has_c) d_c_0 = empty(output, in.c_0->sym_sizes());
   if (want_weight_hh) d_weight_hh = empty(output, in.weight_hh.sym_sizes());
   if (want_bias_hh) d_bias_hh = empty(output, {gates});
   if (want_weight_hr && defined(in.weight_hr)) {
     d_weight_hr = empty(output, in.weight_hr->sym_sizes());
   }
-  kernels<T>().backward(
-      shared.sizes.row,
-      {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n), input<T>(grad_c_n),
-       input<T>(output), input<T>(cells), input<T>(tape), result<T>(d_xg), result<T>(d_h_0),
-       result<T>(d_c_0), result<T>(d_weight_hh), result<T>(d_bias_hh), result<T>(d_weight_hr)});
+  kernels<T>().backward(shared.sizes.row,
+                        {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n),
+                         input<T>(grad_c_n), input<T>(output), input<T>(cells), input<T>(tape),
+                         result<T>(own_tape), result<T>(d_xg), result<T>(d_h_0), result<T>(d_c_0),
+                         result<T>(d_weight_hh), result<T>(d_bias_hh), result<T>(d_weight_hr)});
   const auto dtype = in.output.scalar_type();
   return {stored(d_xg, dtype),        stored(d_h_0, dtype),     stored(d_c_0, dtype),
           stored(d_weight_hh, dtype), stored(d_bias_hh, dtype), stored(d_weight_hr, dtype)};

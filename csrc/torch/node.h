@@ -4,6 +4,7 @@
 #pragma once
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/graph_task.h>
 #include <torch/csrc/autograd/saved_variable.h>
 #include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/version.h>
@@ -43,13 +44,15 @@ struct FormulaNode : torch::autograd::Node {
 
   void release_variables() override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (auto& saved : inputs) saved.reset_data();
-    for (auto& saved : outputs) saved.reset_data();
+    release();
   }
 
   variable_list apply(variable_list&& grads) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return Self::formula(grads, unpack(), attributes, wanted());
+    variable_list saved = unpack();
+    // As the engine would after this call; the formula may then own what it is given.
+    if (!torch::autograd::get_current_graph_task_keep_graph()) release();
+    return Self::formula(grads, std::move(saved), attributes, wanted());
   }
 
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
@@ -90,6 +93,11 @@ struct FormulaNode : torch::autograd::Node {
   }
 
  private:
+  void release() {
+    for (auto& saved : inputs) saved.reset_data();
+    for (auto& saved : outputs) saved.reset_data();
+  }
+
   variable_list unpack() {
     variable_list tensors;
     tensors.reserve(kInputs + kOutputs);
@@ -108,11 +116,11 @@ struct FormulaNode : torch::autograd::Node {
   static variable_list packed_formula(const variable_list& grads,
                                       const std::vector<at::IValue>& args) {
     torch::dynamo::autograd::PackedArgs packed(args);
-    const auto tensors = packed.unpack<variable_list>();
+    auto tensors = packed.unpack<variable_list>();
     Attributes attributes;
     attributes.cell = packed.unpack<std::string>();
     attributes.reverse = packed.unpack<bool>();
-    return Self::formula(grads, tensors, attributes, packed.unpack<std::vector<bool>>());
+    return Self::formula(grads, std::move(tensors), attributes, packed.unpack<std::vector<bool>>());
   }
 };
 
