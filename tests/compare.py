@@ -15,6 +15,12 @@ def leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_()
 
 
+def floating(arguments: dict[str, Any]) -> dict[str, Tensor]:
+    """The arguments that may have a gradient."""
+    found = {n: a for n, a in arguments.items() if isinstance(a, Tensor)}
+    return {name: tensor for name, tensor in found.items() if tensor.is_floating_point()}
+
+
 def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     """The floating tensors in nested tuples, named by their place."""
     if isinstance(value, PackedSequence):

@@ -210,27 +210,14 @@ def test_layer_names_what_is_missing(name: str) -> None:
         functional.layer(**{**Case("gru").layer(), name: None})
 
 
-@each_op
 @each_cell
-def test_second_derivative_is_refused(cell: str, op: str) -> None:
-    """First order only in this release: an error, never a wrong number."""
-    arguments = getattr(Case(cell, steps=20, batch=3), op)()
-    h_0 = arguments["h_0"].requires_grad_()
-    output, _, _ = getattr(functional, op)(**arguments)
-    (gradient,) = torch.autograd.grad(output.square().sum(), h_0, create_graph=True)
-    with pytest.raises(NotImplementedError, match="second derivative of the recurrence"):
-        gradient.square().sum().backward()
-
-
-@each_floating_name
-def test_forward_mode_is_refused(op: str, name: str) -> None:
-    import torch.autograd.forward_ad as forward_ad
-
-    arguments = getattr(LSTMS[0], op)()
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(arguments[name], torch.ones_like(arguments[name]))
-        with pytest.raises(NotImplementedError, match="forward-mode"):
-            getattr(functional, op)(**{**arguments, name: dual})
+def test_second_derivative_of_the_bare_op(cell: str) -> None:
+    """It needs what the output was made from, which the op itself does not."""
+    arguments = backward_arguments(Case(cell, steps=4, batch=3))
+    arguments["grad_output"].requires_grad_()
+    d_xg = OPS.recurrence_backward(**arguments)[0]
+    with pytest.raises(RuntimeError, match="input: expected what output was made from"):
+        d_xg.sum().backward()
 
 
 def test_cuda_kernels_or_a_word_about_them() -> None:

@@ -8,25 +8,26 @@ from torch import Tensor
 
 from backends import CUDA, EMULATED, Backend, over_backends
 from cases import CASES, CELLS, Case, over
-from compare import leaf
+from compare import floating, leaf
 from fused_rnn import functional
 from test_reference import both_directions, each_op
 
 
-def check(op: str, arguments: dict[str, Any], reverse: bool, **options: Any) -> None:
-    """gradcheck over all floating arguments; it also tries undefined output gradients."""
-    floating = {
-        name: leaf(value)
-        for name, value in arguments.items()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    }
+def as_function(op: str, arguments: dict[str, Any], reverse: bool) -> tuple[Any, Any]:
+    """The op as a function of its floating arguments alone, and these as leaves."""
+    leaves = {name: leaf(tensor) for name, tensor in floating(arguments).items()}
 
     def function(*tensors: Tensor) -> tuple[Tensor, ...]:
-        given = dict(zip(floating, tensors, strict=True))
+        given = dict(zip(leaves, tensors, strict=True))
         outputs = getattr(functional, op)(**{**arguments, **given}, reverse=reverse)
         return tuple(output for output in outputs if output is not None)
 
-    torch.autograd.gradcheck(function, tuple(floating.values()), **options)
+    return function, tuple(leaves.values())
+
+
+def check(op: str, arguments: dict[str, Any], reverse: bool, **options: Any) -> None:
+    """gradcheck over all floating arguments; it also tries undefined output gradients."""
+    torch.autograd.gradcheck(*as_function(op, arguments, reverse), **options)
 
 
 SMALL_CASES = [

@@ -103,15 +103,3 @@ def test_editing_the_output_in_place_is_refused(cell: str) -> None:
     output.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
-
-
-@each_cell
-def test_inputs_are_kept_only_where_needed(cell: str) -> None:
-    """With frozen input weights backward needs no input, which may then be overwritten."""
-    case = Case(cell, steps=20)
-    module, x = case.module(fused_rnn), case.input()
-    module.requires_grad_(False).bias_hh_l0.requires_grad_(True)
-    output = module(x)[0]
-    x.zero_()
-    output.sum().backward()
-    assert module.bias_hh_l0.grad is not None

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fused_rnn
 from cases import BLOCK_CASES, CASES, CELLS, REGIME_CASES, Case, over
-from compare import leaf, tensors_in
+from compare import floating, leaf, tensors_in
 from fused_rnn import functional
 from test_reference import each_op
 
@@ -186,12 +186,6 @@ def test_peak_of_training(name: str, most: float) -> None:
         for library in ("fused_rnn", "torch")
     )
     assert ours <= most * theirs
-
-
-def floating(arguments: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The arguments that may have a gradient."""
-    found = {n: a for n, a in arguments.items() if isinstance(a, torch.Tensor)}
-    return {name: tensor for name, tensor in found.items() if tensor.is_floating_point()}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

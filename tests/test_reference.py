@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 
 from backends import CPU, CUDA, STEPS, Backend, each_backend, over_backends
 from cases import BLOCK_CASES, CASES, CELLS, REGIME_CASES, Case, over
-from compare import Results, assert_same, gradients, leaf
+from compare import Results, assert_same, floating, gradients, leaf
 from fused_rnn import functional, reference
 
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
@@ -31,11 +31,7 @@ REFERENCES = {"recurrence": reference.recurrence, "layer": reference_layer}
 def run(function: Any, arguments: dict[str, Any], **options: Any) -> Results:
     """The outputs of an op or its reference and the gradients of all its floating arguments, on the
     CPU."""
-    leaves = {
-        name: leaf(value)
-        for name, value in arguments.items()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    }
+    leaves = {name: leaf(tensor) for name, tensor in floating(arguments).items()}
     results = function(**{**arguments, **leaves}, **options)
     outputs = dict(zip(("output", "h_n", "c_n"), results, strict=True))
     if arguments["cell"] != "lstm":

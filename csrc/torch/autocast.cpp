@@ -1,8 +1,8 @@
-// Autocast: both ops run in the dtype that autocast has chosen, as at::linear does.
+// Autocast: the ops run in the dtype that autocast has chosen, as at::linear does.
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
-#include "torch/compositions.h"
+#include "torch/ops.h"
 
 namespace fused_rnn {
 namespace {
@@ -37,9 +37,18 @@ Tensor linear(const LinearInputs& in) {
 }
 
 template <at::DeviceType device, c10::DispatchKey key>
+Layer::Outputs layer(const LayerInputs& in) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(key);
+  const Cast<device> cast;
+  return call<Layer>({cast(in.input), cast(in.weight_ih), cast(in.bias_ih), cast(in.h_0),
+                      cast(in.c_0), cast(in.weight_hh), cast(in.bias_hh), cast(in.weight_hr),
+                      in.batch_sizes, in.cell, in.reverse});
+}
+
+template <at::DeviceType device, c10::DispatchKey key>
 void register_all(torch::Library& m) {
   m.impl("linear", Kernel<Linear, linear<device, key>>::call);
-  m.impl("layer", Kernel<Layer, layer_of_two>::call);
+  m.impl("layer", Kernel<Layer, layer<device, key>>::call);
   m.impl("recurrence", Kernel<Recurrence, recurrence<device, key>>::call);
 }
 

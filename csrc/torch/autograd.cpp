@@ -10,6 +10,8 @@
 #include "torch/compositions.h"
 #include "torch/node.h"
 #include "torch/ops.h"
+#include "torch/outputs.h"
+#include "torch/unrolled.h"
 
 namespace fused_rnn {
 namespace {
@@ -18,10 +20,6 @@ using torch::autograd::collect_next_edges;
 using torch::autograd::compute_requires_grad;
 using torch::autograd::isFwGradDefined;
 using torch::autograd::set_history;
-
-MaybeTensor maybe(Tensor tensor) {
-  return tensor.defined() ? MaybeTensor(std::move(tensor)) : std::nullopt;
-}
 
 SavedVariable save(const MaybeTensor& tensor) {
   return SavedVariable(tensor.value_or(Tensor()), /*is_output=*/false);
@@ -54,15 +52,6 @@ bool has_tangent(const Inputs& in) {
                     in.differentiable());
 }
 
-// A kernel without this would silently drop tangents.
-template <class Inputs>
-void refuse_tangents(const Inputs& in) {
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      !has_tangent(in),
-      "fused_rnn: forward-mode differentiation of the recurrence is not implemented; "
-      "fused_rnn.reference.recurrence has it");
-}
-
 // Runs the op on what lies below autograd.
 template <class Op>
 typename Op::Outputs run_below(c10::DispatchKeySet keys, const typename Op::Inputs& in) {
@@ -70,26 +59,32 @@ typename Op::Outputs run_below(c10::DispatchKeySet keys, const typename Op::Inpu
   return redispatch<Op>(keys & c10::after_autograd_keyset, in);
 }
 
-// The gradients of the recurrence, from what both nodes below save first and last. The tape is handed
-// over: a kernel may reuse the memory of one that nobody else holds.
+// What the nodes of the recurrence and of the layer save, in this order.
+enum Saved { kH0, kC0, kWeightHh, kWeightHr, kBatchSizes, kInput, kWeightIh, kBiasIh, kBiasHh };
+constexpr size_t kSavedInputs = kBiasHh + 1;
+
+// For the recurrence, xg is the input.
+template <class Node, class Inputs>
+void save_inputs(Node& node, const Inputs& in, const Tensor& input, const MaybeTensor& weight_ih,
+                 const MaybeTensor& bias_ih) {
+  node.attributes = {std::string(in.cell), in.reverse};
+  node.inputs = {save(in.h_0),       save(in.c_0),         save(in.weight_hh),
+                 save(in.weight_hr), save(in.batch_sizes), save(input),
+                 save(weight_ih),    save(bias_ih),        save(in.bias_hh)};
+}
+
+// The gradients of the recurrence. The tape is handed over: a kernel may reuse the memory of one that
+// nobody else holds.
 RecurrenceBackward::Outputs recurrence_gradients(const variable_list& grads, variable_list& saved,
                                                  const Attributes& attributes,
                                                  std::array<bool, 4> output_mask) {
-  Tensor* outputs = saved.data() + saved.size() - 3;
+  Tensor* outputs = saved.data() + kSavedInputs;
   return call<RecurrenceBackward>({maybe(grads[0]), maybe(grads[1]), maybe(grads[2]), outputs[0],
-                                   maybe(outputs[1]), maybe(std::move(outputs[2])), saved[0],
-                                   maybe(saved[1]), saved[2], maybe(saved[3]), maybe(saved[4]),
-                                   attributes.cell, attributes.reverse, output_mask});
-}
-
-template <class Node, class Inputs>
-void save_inputs(Node& node, const Inputs& in) {
-  node.attributes = {std::string(in.cell), in.reverse};
-  node.inputs[0] = save(in.h_0);
-  node.inputs[1] = save(in.c_0);
-  node.inputs[2] = save(in.weight_hh);
-  node.inputs[3] = save(in.weight_hr);
-  node.inputs[4] = save(in.batch_sizes);
+                                   maybe(outputs[1]), maybe(std::move(outputs[2])), saved[kH0],
+                                   maybe(saved[kC0]), saved[kWeightHh], maybe(saved[kWeightHr]),
+                                   maybe(saved[kBatchSizes]), attributes.cell, attributes.reverse,
+                                   output_mask, maybe(saved[kInput]), maybe(saved[kWeightIh]),
+                                   maybe(saved[kBiasIh]), maybe(saved[kBiasHh])});
 }
 
 template <class NodePointer>
@@ -99,19 +94,11 @@ void save_outputs(const NodePointer& node, const RecurrenceTrain::Outputs& resul
   node->outputs = {SavedVariable(output, /*is_output=*/true), save(cells), save(tape)};
 }
 
-// A linear layer's input and weight, the first two inputs of the node: each is kept only for the
-// gradient of the other.
-template <class Node>
-void save_factors(Node& node, size_t first, const Tensor& input, const Tensor& weight) {
-  if (node.should_compute_output(1)) node.inputs[first] = save(input);
-  if (node.should_compute_output(0)) node.inputs[first + 1] = save(weight);
-}
-
 bool any_defined(const variable_list& tensors) {
   return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.defined(); });
 }
 
-struct RecurrenceNode : FormulaNode<RecurrenceNode, 5, 3> {
+struct RecurrenceNode : FormulaNode<RecurrenceNode, kSavedInputs, 3> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackward";
 
   static variable_list formula(const variable_list& grads, variable_list saved,
@@ -125,7 +112,7 @@ struct RecurrenceNode : FormulaNode<RecurrenceNode, 5, 3> {
   }
 };
 
-struct LayerNode : FormulaNode<LayerNode, 7, 3> {  // input and weight_ih are saved after the others
+struct LayerNode : FormulaNode<LayerNode, kSavedInputs, 3> {
   static constexpr const char* kName = "FusedRnnLayerBackward";
 
   static variable_list formula(const variable_list& grads, variable_list saved,
@@ -137,38 +124,54 @@ struct LayerNode : FormulaNode<LayerNode, 7, 3> {  // input and weight_ih are sa
     std::tie(d_xg, result[3], result[4], result[5], result[6], result[7]) = recurrence_gradients(
         grads, saved, attributes, {wanted[3], wanted[5], wanted[6], wanted[7]});
     std::tie(result[0], result[1], result[2]) = call<LinearBackward>(
-        {d_xg, maybe(saved[5]), maybe(saved[6]), {wanted[0], wanted[1], wanted[2]}});
+        {d_xg, maybe(saved[kInput]), maybe(saved[kWeightIh]), {wanted[0], wanted[1], wanted[2]}});
     return result;
   }
 };
 
-// Stands where the derivative of backward would: it is an error only for those who go there.
-struct SecondOrderNode : torch::autograd::Node {
-  std::string name() const override { return "FusedRnnRecurrenceBackwardBackward"; }
-  variable_list apply(variable_list&&) override {
-    TORCH_CHECK_NOT_IMPLEMENTED(
-        false,
-        "fused_rnn: the second derivative of the recurrence is not implemented; "
-        "fused_rnn.reference.recurrence has every order");
+// The gradient of a gradient: of grad_output, grad_h_n, grad_c_n and of what output was made from.
+struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 3, 0> {
+  static constexpr const char* kName = "FusedRnnRecurrenceBackwardBackward";
+
+  static variable_list formula(const variable_list& grads, const variable_list& saved,
+                               const Attributes& attributes, const std::vector<bool>&) {
+    if (!any_defined(grads)) return variable_list(11);
+    const Tensor* incoming = saved.data() + kSavedInputs;
+    return unrolled_second({maybe(incoming[0]),
+                            maybe(incoming[1]),
+                            maybe(incoming[2]),
+                            Tensor(),
+                            std::nullopt,
+                            std::nullopt,
+                            saved[kH0],
+                            maybe(saved[kC0]),
+                            saved[kWeightHh],
+                            maybe(saved[kWeightHr]),
+                            maybe(saved[kBatchSizes]),
+                            attributes.cell,
+                            attributes.reverse,
+                            {},
+                            maybe(saved[kInput]),
+                            maybe(saved[kWeightIh]),
+                            maybe(saved[kBiasIh]),
+                            maybe(saved[kBiasHh])},
+                           grads);
   }
 };
 
 RecurrenceTrain::Outputs recurrence_train(c10::DispatchKeySet keys, const ForwardInputs& in) {
-  refuse_tangents(in);
+  if (has_tangent(in)) return unrolled_train(in);
   const auto node = node_for<RecurrenceNode>(in);
-  if (node) save_inputs(*node, in);
+  if (node) save_inputs(*node, in, in.xg, std::nullopt, std::nullopt);
   auto result = run_below<RecurrenceTrain>(keys, in);
   if (node) save_outputs(node, result);
   return result;
 }
 
 LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in) {
-  refuse_tangents(in);
+  if (has_tangent(in)) return layer_of_two<RecurrenceTrain>(in);
   const auto node = node_for<LayerNode>(in);
-  if (node) {
-    save_inputs(*node, in);
-    save_factors(*node, 5, in.input, in.weight_ih);
-  }
+  if (node) save_inputs(*node, in, in.input, in.weight_ih, in.bias_ih);
   auto result = run_below<LayerTrain>(keys, in);
   if (node) save_outputs(node, result);
   return result;
@@ -177,18 +180,21 @@ LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in)
 // The op without a tape; where a gradient is wanted, its twin that keeps one.
 template <class Op, class Train>
 typename Op::Outputs with_tape_if_needed(c10::DispatchKeySet keys, const typename Op::Inputs& in) {
-  if (requires_grad(in)) {
-    auto [output, h_n, c_n, cells, tape] = call<Train>(in);
-    return {output, h_n, c_n};
-  }
-  refuse_tangents(in);
-  return run_below<Op>(keys, in);
+  return requires_grad(in) || has_tangent(in) ? without_tape(call<Train>(in))
+                                              : run_below<Op>(keys, in);
 }
 
 RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
                                                 const BackwardInputs& in) {
-  refuse_tangents(in);
+  if (has_tangent(in)) return unrolled_backward(in);
   const auto node = node_for<SecondOrderNode>(in);
+  if (node) {
+    node->attributes = {std::string(in.cell), in.reverse};
+    node->inputs = {save(in.h_0),         save(in.c_0),         save(in.weight_hh),
+                    save(in.weight_hr),   save(in.batch_sizes), save(in.input),
+                    save(in.weight_ih),   save(in.bias_ih),     save(in.bias_hh),
+                    save(in.grad_output), save(in.grad_h_n),    save(in.grad_c_n)};
+  }
   auto result = run_below<RecurrenceBackward>(keys, in);
   if (node) {
     std::apply([&](const auto&... tensors) { (set_history(tensors, node), ...); }, result);
@@ -213,7 +219,8 @@ struct LinearNode : FormulaNode<LinearNode, 2, 0> {
 Tensor linear(c10::DispatchKeySet keys, const LinearInputs& in) {
   if (has_tangent(in)) return aten_linear(in);
   const auto node = node_for<LinearNode>(in);
-  if (node) save_factors(*node, 0, in.input, in.weight);
+  if (node && node->should_compute_output(1)) node->inputs[0] = save(in.input);
+  if (node && node->should_compute_output(0)) node->inputs[1] = save(in.weight);
   Tensor output = run_below<Linear>(keys, in);
   if (node) set_history(output, node);
   return output;

@@ -233,12 +233,12 @@ Sizes check(const BackwardInputs& in) {
 }
 
 std::vector<Step> checked_steps(const Sizes& sizes, const MaybeTensor& batch_sizes, bool reverse) {
-  const int64_t batch = sizes.batch.expect_int();
+  const int64_t batch = sizes.batch.guard_int(__FILE__, __LINE__);
   if (!sizes.packed) {
-    return dense_steps(batch ? sizes.leading[0].expect_int() : 0, batch, reverse);
+    return dense_steps(batch ? sizes.leading[0].guard_int(__FILE__, __LINE__) : 0, batch, reverse);
   }
   const Tensor counts = batch_sizes->contiguous();
-  check_batch_sizes(counts, batch, sizes.rows.expect_int());
+  check_batch_sizes(counts, batch, sizes.rows.guard_int(__FILE__, __LINE__));
   return packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), reverse);
 }
 

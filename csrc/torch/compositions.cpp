@@ -43,12 +43,6 @@ LinearBackward::Outputs aten_linear_backward(const LinearBackwardInputs& in) {
           want_bias ? grad.sum(at::IntArrayRef({0})) : Tensor()};
 }
 
-Layer::Outputs layer_of_two(const LayerInputs& in) {
-  const Tensor xg = call<Linear>({in.input, in.weight_ih, in.bias_ih});
-  return call<Recurrence>({xg, in.h_0, in.c_0, in.weight_hh, in.bias_hh, in.weight_hr,
-                           in.batch_sizes, in.cell, in.reverse});
-}
-
 TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {
   m.impl("linear", Kernel<Linear, aten_linear>::call);
   m.impl("linear_backward", Kernel<LinearBackward, aten_linear_backward>::call);
@@ -57,7 +51,8 @@ TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {
 TORCH_LIBRARY_IMPL(fused_rnn, FuncTorchBatched, m) {
   m.impl("linear", Kernel<Linear, aten_linear>::call);
   m.impl("linear_backward", Kernel<LinearBackward, aten_linear_backward>::call);
-  m.impl("layer", Kernel<Layer, layer_of_two>::call);
+  m.impl("layer", Kernel<Layer, layer_of_two<Recurrence>>::call);
+  m.impl("layer_train", Kernel<LayerTrain, layer_of_two<RecurrenceTrain>>::call);
 }
 
 }  // namespace fused_rnn

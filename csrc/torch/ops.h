@@ -15,6 +15,9 @@ using at::Tensor;
 using MaybeTensor = std::optional<Tensor>;
 
 inline bool defined(const MaybeTensor& tensor) { return tensor && tensor->defined(); }
+inline MaybeTensor maybe(Tensor tensor) {
+  return tensor.defined() ? MaybeTensor(std::move(tensor)) : std::nullopt;
+}
 
 // The inputs of recurrence and recurrence_train, in the order of their schema.
 struct ForwardInputs {
@@ -39,8 +42,8 @@ struct BackwardInputs {
   const MaybeTensor& grad_output;  // as output, h_n and c_n
   const MaybeTensor& grad_h_n;
   const MaybeTensor& grad_c_n;
-  const Tensor& output;  // output, cells and tape as recurrence_train gave them
-  const MaybeTensor& cells;
+  const Tensor& output;  // output, cells and tape as recurrence_train gave them: functions of the
+  const MaybeTensor& cells;  // rest, with no derivative of their own
   const MaybeTensor& tape;
   const Tensor& h_0;
   const MaybeTensor& c_0;
@@ -50,14 +53,20 @@ struct BackwardInputs {
   std::string_view cell;
   bool reverse;
   std::array<bool, 4>
-      output_mask;  // which of d_h_0, d_weight_hh, d_bias_hh, d_weight_hr are wanted
+      output_mask;           // which of d_h_0, d_weight_hh, d_bias_hh, d_weight_hr are wanted
+  const MaybeTensor& input;  // xg, or with weight_ih what it is made from: a derivative of this op
+  const MaybeTensor& weight_ih;  // asks for it
+  const MaybeTensor& bias_ih;
+  const MaybeTensor& bias_hh;
 
   auto differentiable() const {
-    return std::tie(grad_output, grad_h_n, grad_c_n, output, cells, tape, h_0, c_0, weight_hh,
-                    weight_hr);
+    return std::tie(grad_output, grad_h_n, grad_c_n, h_0, c_0, weight_hh, weight_hr, input,
+                    weight_ih, bias_ih, bias_hh);
   }
   auto all() const {
-    return std::tuple_cat(differentiable(), std::tie(batch_sizes, cell, reverse, output_mask));
+    return std::tie(grad_output, grad_h_n, grad_c_n, output, cells, tape, h_0, c_0, weight_hh,
+                    weight_hr, batch_sizes, cell, reverse, output_mask, input, weight_ih, bias_ih,
+                    bias_hh);
   }
 };
 
@@ -152,7 +161,9 @@ struct RecurrenceBackward {
   using Signature = Outputs(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                             const Tensor&, const MaybeTensor&, const MaybeTensor&, const Tensor&,
                             const MaybeTensor&, const Tensor&, const MaybeTensor&,
-                            const MaybeTensor&, std::string_view, bool, std::array<bool, 4>);
+                            const MaybeTensor&, std::string_view, bool, std::array<bool, 4>,
+                            const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                            const MaybeTensor&);
 };
 
 struct Linear {

@@ -36,7 +36,8 @@ TORCH_LIBRARY(fused_rnn, m) {
       "Tensor? cells, "
       "Tensor? tape, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? weight_hr, Tensor? "
       "batch_sizes, str cell, "
-      "bool reverse, bool[4] output_mask) -> "
+      "bool reverse, bool[4] output_mask, Tensor? input=None, Tensor? weight_ih=None, "
+      "Tensor? bias_ih=None, Tensor? bias_hh=None) -> "
       "(Tensor d_xg, Tensor d_h_0, Tensor d_c_0, Tensor d_weight_hh, Tensor d_bias_hh, Tensor "
       "d_weight_hr)",
       tags);
