@@ -15,3 +15,4 @@
 #endif
 
 #include "cpu/kernels.h"
+#include "cpu/memory.h"

@@ -171,8 +171,7 @@ class ForwardPass {
   void project_state(Range batch, const Step& step) {
     if (batch.first >= batch.last) return;
     projection_.multiply_all(batch.last - batch.first, projected_ + batch.first * p_.hidden,
-                             static_cast<const T*>(nullptr),
-                             f_.output + (step.row + batch.first) * p_.out);
+                             {nullptr, 0}, f_.output + (step.row + batch.first) * p_.out);
   }
 
   void packed_panel(int64_t p, int64_t n, const Place& place) {

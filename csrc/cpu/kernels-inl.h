@@ -4,6 +4,7 @@
 #include "cpu/forward-inl.h"
 #include "cpu/linear-inl.h"
 #include "cpu/peak-inl.h"
+#include "cpu/second-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 namespace {
@@ -70,6 +71,14 @@ void backward(int row, const Backward<T>& args) {
 }
 
 template <class T>
+void second(int row, const Second<T>& args) {
+  Cells::visit(row, [&](auto cell) {
+    SecondPass<decltype(cell), T> pass(args);
+    run(pass, static_cast<int>(min(args.problem.threads, pass.shares())));
+  });
+}
+
+template <class T>
 void linear(const Linear<T>& args) {
   LinearPass<T> pass(args);
   run(pass, args.threads);
@@ -82,8 +91,8 @@ void linear_backward(const LinearBackward<T>& args) {
 }
 
 template <class T>
-constexpr Kernels<T> kKernels = {forward<T>, backward<T>, linear<T>, linear_backward<T>,
-                                 saturate<T>};
+constexpr Kernels<T> kKernels = {forward<T>, backward<T>,        second<T>,
+                                 linear<T>,  linear_backward<T>, saturate<T>};
 
 }  // namespace
 

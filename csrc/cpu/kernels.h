@@ -53,6 +53,18 @@ struct Backward {
   T* d_weight_hr;                  // [out, hidden]
 };
 
+// The gradients of sum(along * Backward's results), where Backward is a function of its gradients and of
+// Forward's arguments. An array `along` has the shape of what it goes along; null: zero.
+template <class T>
+struct Second {
+  Problem<T> problem;
+  const T *xg, *bias_hh;                       // as Forward's
+  const T *grad_output, *grad_h_n, *grad_c_n;  // as Backward's
+  const T *along_xg, *along_h_0, *along_c_0, *along_weight_hh, *along_bias_hh, *along_weight_hr;
+  T *d_grad_output, *d_grad_h_n, *d_grad_c_n;  // c's: null where there is no c
+  T *d_xg, *d_h_0, *d_c_0, *d_weight_hh, *d_bias_hh, *d_weight_hr;
+};
+
 // output = input @ weight.T + bias
 template <class T>
 struct Linear {
@@ -81,6 +93,7 @@ template <class T>
 struct Kernels {
   void (*forward)(int cell, const Forward<T>&);
   void (*backward)(int cell, const Backward<T>&);
+  void (*second)(int cell, const Second<T>&);
   void (*linear)(const Linear<T>&);
   void (*linear_backward)(const LinearBackward<T>&);
   int64_t (*saturate)(int64_t times);  // peak-inl.h

@@ -13,7 +13,7 @@ void multiply_rows(const RightMatrix<T>& matrix, int64_t k, int64_t columns, int
                    const T* a, const T* bias, T* out, int thread, int count) {
   const Range mine = share(rows, thread, count);
   for (int64_t r = mine.first; r < mine.last; r += kRowBlock) {
-    matrix.multiply_all(min(kRowBlock, mine.last - r), a + r * k, bias, out + r * columns);
+    matrix.multiply_all(min(kRowBlock, mine.last - r), a + r * k, {bias, 0}, out + r * columns);
   }
 }
 
@@ -50,8 +50,8 @@ class LinearBackwardPass {
   void pack(int thread, int count) { weight_.pack(a_.weight, thread, count); }
   void run(int thread, int count) {
     if (a_.d_input) {
-      multiply_rows(weight_, a_.out, a_.in, a_.rows, a_.grad_output, static_cast<const T*>(nullptr),
-                    a_.d_input, thread, count);
+      multiply_rows<T>(weight_, a_.out, a_.in, a_.rows, a_.grad_output, nullptr, a_.d_input, thread,
+                       count);
     }
     if (a_.d_weight || a_.d_bias) {
       outer_.run(thread, count, a_.d_weight, a_.d_bias, [&](int64_t, int64_t row) {

@@ -58,23 +58,23 @@ class RightMatrix {
     });
   }
 
-  // out[rows][columns] = bias + a[rows][k] @ the matrix; bias[columns] or null.
-  void multiply_all(int64_t rows, const T* a, const T* bias, T* out) const {
-    alignas(64) T edge[kTileRows<V> * kColumns], padded[kColumns];
+  // out[rows][columns] = init + a[rows][k] @ the matrix.
+  void multiply_all(int64_t rows, const T* a, Rows<const T> init, T* out) const {
+    alignas(64) T edge[kTileRows<V> * kColumns];
     for (int64_t p = 0; p < panels_; ++p) {
       const int64_t column = p * kColumns, width = columns_ - column;
-      Rows<const T> init{bias ? bias + column : nullptr, 0};
+      const T* start = offset(init.data, column);
       if (width >= kColumns) {
-        multiply_panel(p, rows, {a, k_}, init, {out + column, columns_});
+        multiply_panel(p, rows, {a, k_}, {start, init.row}, {out + column, columns_});
         continue;
-      }
-      if (bias) {
-        __builtin_memcpy(padded, bias + column, width * sizeof(T));
-        init.data = padded;
       }
       for (int64_t r = 0; r < rows; r += kTileRows<V>) {
         const int64_t n = min(kTileRows<V>, rows - r);
-        multiply_panel(p, n, {a + r * k_, k_}, init, {edge, kColumns});
+        for (int64_t i = 0; start && i < n; ++i) {
+          __builtin_memcpy(edge + i * kColumns, start + (r + i) * init.row, width * sizeof(T));
+        }
+        multiply_panel(p, n, {a + r * k_, k_}, {start ? edge : nullptr, kColumns},
+                       {edge, kColumns});
         for (int64_t i = 0; i < n; ++i) {
           __builtin_memcpy(out + (r + i) * columns_ + column, edge + i * kColumns,
                            width * sizeof(T));

@@ -14,7 +14,10 @@ class Buffer {  // aligned, uninitialised
   Buffer& operator=(const Buffer&) = delete;
   ~Buffer() { operator delete(data_, kAlign); }
   void allocate(int64_t size) {  // at most once
-    if (size > 0) data_ = static_cast<T*>(operator new(size * sizeof(T), kAlign));
+    if (size <= 0) return;
+    const size_t bytes = size * sizeof(T);
+    data_ = static_cast<T*>(operator new(bytes, kAlign));
+    prefer_huge_pages(data_, bytes);
   }
   operator T*() const { return data_; }
 

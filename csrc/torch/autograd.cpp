@@ -94,6 +94,11 @@ void save_outputs(const NodePointer& node, const RecurrenceTrain::Outputs& resul
   node->outputs = {SavedVariable(output, /*is_output=*/true), save(cells), save(tape)};
 }
 
+template <class Outputs, class NodePointer>
+void set_history_of_all(const Outputs& outputs, const NodePointer& node) {
+  std::apply([&](const auto&... tensors) { (set_history(tensors, node), ...); }, outputs);
+}
+
 bool any_defined(const variable_list& tensors) {
   return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.defined(); });
 }
@@ -134,28 +139,31 @@ struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 3, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackwardBackward";
 
   static variable_list formula(const variable_list& grads, const variable_list& saved,
-                               const Attributes& attributes, const std::vector<bool>&) {
-    if (!any_defined(grads)) return variable_list(11);
+                               const Attributes& attributes, const std::vector<bool>& wanted) {
+    // Of grad_output, grad_h_n, grad_c_n, h_0, c_0, weight_hh, weight_hr, input, weight_ih, bias_ih,
+    // bias_hh; `grads` are of d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr.
+    variable_list result(11);
+    if (!any_defined(grads)) return result;
     const Tensor* incoming = saved.data() + kSavedInputs;
-    return unrolled_second({maybe(incoming[0]),
-                            maybe(incoming[1]),
-                            maybe(incoming[2]),
-                            Tensor(),
-                            std::nullopt,
-                            std::nullopt,
-                            saved[kH0],
-                            maybe(saved[kC0]),
-                            saved[kWeightHh],
-                            maybe(saved[kWeightHr]),
-                            maybe(saved[kBatchSizes]),
-                            attributes.cell,
-                            attributes.reverse,
-                            {},
-                            maybe(saved[kInput]),
-                            maybe(saved[kWeightIh]),
-                            maybe(saved[kBiasIh]),
-                            maybe(saved[kBiasHh])},
-                           grads);
+    const MaybeTensor input = maybe(saved[kInput]), weight_ih = maybe(saved[kWeightIh]);
+    const MaybeTensor bias_ih = maybe(saved[kBiasIh]);
+    const Tensor xg = xg_of(input, weight_ih, bias_ih);
+    Tensor d_xg;
+    std::tie(result[0], result[1], result[2], d_xg, result[3], result[4], result[5], result[10],
+             result[6]) =
+        call<RecurrenceDoubleBackward>(
+            {maybe(incoming[0]), maybe(incoming[1]), maybe(incoming[2]), maybe(grads[0]),
+             maybe(grads[1]), maybe(grads[2]), maybe(grads[3]), maybe(grads[4]), maybe(grads[5]),
+             xg, saved[kH0], maybe(saved[kC0]), saved[kWeightHh], maybe(saved[kBiasHh]),
+             maybe(saved[kWeightHr]), maybe(saved[kBatchSizes]), attributes.cell,
+             attributes.reverse});
+    if (weight_ih) {
+      std::tie(result[7], result[8], result[9]) =
+          call<LinearBackward>({d_xg, input, weight_ih, {wanted[7], wanted[8], wanted[9]}});
+    } else {
+      result[7] = d_xg;
+    }
+    return result;
   }
 };
 
@@ -196,13 +204,16 @@ RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
                     save(in.grad_output), save(in.grad_h_n),    save(in.grad_c_n)};
   }
   auto result = run_below<RecurrenceBackward>(keys, in);
-  if (node) {
-    std::apply([&](const auto&... tensors) { (set_history(tensors, node), ...); }, result);
-  }
+  if (node) set_history_of_all(result, node);
   return result;
 }
 
-// The linear layer's gradient is an op of ours only where no derivative of it is wanted.
+RecurrenceDoubleBackward::Outputs recurrence_double_backward(c10::DispatchKeySet keys,
+                                                             const DoubleBackwardInputs& in) {
+  if (has_tangent(in) || requires_grad(in)) return unrolled_double_backward(in);
+  return run_below<RecurrenceDoubleBackward>(keys, in);
+}
+
 struct LinearNode : FormulaNode<LinearNode, 2, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackward";
 
@@ -226,9 +237,43 @@ Tensor linear(c10::DispatchKeySet keys, const LinearInputs& in) {
   return output;
 }
 
+// d_input = grad_output @ weight, d_weight = grad_output^T @ input and d_bias, the sum of grad_output, are
+// linear layers again, in each factor.
+struct LinearBackwardNode : FormulaNode<LinearBackwardNode, 3, 0> {
+  static constexpr const char* kName = "FusedRnnLinearBackwardBackward";
+
+  static variable_list formula(const variable_list& grads, const variable_list& saved,
+                               const Attributes&, const std::vector<bool>& wanted) {
+    const auto &along_input = grads[0], &along_weight = grads[1], &along_bias = grads[2];
+    const auto &grad_output = saved[0], &input = saved[1], &weight = saved[2];
+    variable_list result(3);  // of grad_output, input, weight
+    if (wanted[0]) {
+      const auto add = [&](const Tensor& term) {
+        result[0] = result[0].defined() ? result[0].add_(term) : term;
+      };
+      if (along_input.defined()) add(call<Linear>({along_input, weight, std::nullopt}));
+      if (along_weight.defined()) add(call<Linear>({input, along_weight, maybe(along_bias)}));
+      if (along_bias.defined() && !along_weight.defined()) add(along_bias.expand_as(grad_output));
+    }
+    if (wanted[1] && along_weight.defined()) {
+      result[1] = std::get<0>(
+          call<LinearBackward>({grad_output, std::nullopt, along_weight, {true, false, false}}));
+    }
+    if (wanted[2] && along_input.defined()) {
+      result[2] = std::get<1>(
+          call<LinearBackward>({grad_output, along_input, std::nullopt, {false, true, false}}));
+    }
+    return result;
+  }
+};
+
 LinearBackward::Outputs linear_backward(c10::DispatchKeySet keys, const LinearBackwardInputs& in) {
-  if (has_tangent(in) || requires_grad(in)) return aten_linear_backward(in);
-  return run_below<LinearBackward>(keys, in);
+  if (has_tangent(in)) return aten_linear_backward(in);
+  const auto node = node_for<LinearBackwardNode>(in);
+  if (node) node->inputs = {save(in.grad_output), save(in.input), save(in.weight)};
+  auto result = run_below<LinearBackward>(keys, in);
+  if (node) set_history_of_all(result, node);
+  return result;
 }
 
 }  // namespace
@@ -242,6 +287,8 @@ TORCH_LIBRARY_IMPL(fused_rnn, Autograd, m) {
   m.impl("layer_train", Kernel<LayerTrain, layer_train>::call_with_keys);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call_with_keys);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call_with_keys);
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, recurrence_double_backward>::call_with_keys);
 }
 
 }  // namespace fused_rnn

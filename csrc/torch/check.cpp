@@ -232,6 +232,36 @@ Sizes check(const BackwardInputs& in) {
   return sizes;
 }
 
+Sizes check(const DoubleBackwardInputs& in) {
+  const Sizes sizes = check(in.forward());
+  const SymInt gates = in.weight_hh.sym_size(0);
+  const Like like("xg", in.xg);
+  const auto check_rows_of = [&](const char* name, const MaybeTensor& tensor, const SymInt& width) {
+    if (!defined(tensor)) return;
+    TORCH_CHECK(tensor->sym_sizes() == c10::SymIntArrayRef(sizes.with(width)), name,
+                ": expected shape ", c10::SymIntArrayRef(sizes.with(width)), ", but got ",
+                tensor->sym_sizes());
+  };
+  if (!sizes.cell.has_c) {
+    check_present("grad_c_n", in.grad_c_n, false, sizes.cell);
+    check_present("along_c_0", in.along_c_0, false, sizes.cell);
+  }
+  check_rows_of("grad_output", in.grad_output, sizes.out);
+  check_rows_of("along_xg", in.along_xg, gates);
+  for (const auto& [name, tensor] :
+       {std::pair("grad_h_n", &in.grad_h_n), std::pair("along_h_0", &in.along_h_0)}) {
+    like.check(name, *tensor, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
+  }
+  for (const auto& [name, tensor] :
+       {std::pair("grad_c_n", &in.grad_c_n), std::pair("along_c_0", &in.along_c_0)}) {
+    like.check(name, *tensor, {sizes.batch, sizes.hidden}, "[batch, hidden]");
+  }
+  like.check("along_weight_hh", in.along_weight_hh, {gates, sizes.out}, "as weight_hh");
+  like.check("along_bias_hh", in.along_bias_hh, {gates}, "as bias_hh");
+  like.check("along_weight_hr", in.along_weight_hr, {sizes.out, sizes.hidden}, "as weight_hr");
+  return sizes;
+}
+
 std::vector<Step> checked_steps(const Sizes& sizes, const MaybeTensor& batch_sizes, bool reverse) {
   const int64_t batch = sizes.batch.guard_int(__FILE__, __LINE__);
   if (!sizes.packed) {

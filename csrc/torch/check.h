@@ -23,6 +23,7 @@ struct Sizes {
 Sizes check(const ForwardInputs& inputs);
 Sizes check(const LayerInputs& inputs);
 Sizes check(const BackwardInputs& inputs);
+Sizes check(const DoubleBackwardInputs& inputs);
 
 // The steps in the order of computation. What can be checked only where the data are is checked
 // here: batch_sizes are positive, not increasing, batch rows first, as many in all as there are.

@@ -43,6 +43,13 @@ LinearBackward::Outputs aten_linear_backward(const LinearBackwardInputs& in) {
           want_bias ? grad.sum(at::IntArrayRef({0})) : Tensor()};
 }
 
+Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih) {
+  TORCH_CHECK(defined(input),
+              "input: expected what output was made from, since a derivative of "
+              "recurrence_backward is wanted, but got None");
+  return defined(weight_ih) ? call<Linear>({*input, *weight_ih, bias_ih}) : *input;
+}
+
 TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {
   m.impl("linear", Kernel<Linear, aten_linear>::call);
   m.impl("linear_backward", Kernel<LinearBackward, aten_linear_backward>::call);

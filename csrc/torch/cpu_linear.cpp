@@ -50,9 +50,9 @@ template <class T>
 Tensor run_linear(const LinearInputs& in) {
   const Tensor x = in.input.contiguous(), weight = in.weight.contiguous();
   const Tensor bias = defined(in.bias) ? in.bias->contiguous() : Tensor();
-  std::vector<int64_t> shape = x.sizes().vec();
+  std::vector<c10::SymInt> shape = x.sym_sizes().vec();
   shape.back() = weight.size(0);
-  const Tensor output = at::empty(shape, x.options());
+  const Tensor output = empty(x, shape);
   const int64_t rows = x.numel() / weight.size(1);
   kernels<T>().linear({rows, weight.size(1), weight.size(0), input<T>(x), input<T>(weight),
                        input<T>(bias), result<T>(output),
@@ -71,9 +71,9 @@ LinearBackward::Outputs run_linear(const LinearBackwardInputs& in) {
   const int64_t width = want_input ? weight.size(1) : want_weight ? x.size(-1) : 0;
   Tensor d_input, d_weight, d_bias;
   if (want_input) {
-    std::vector<int64_t> shape = grad.sizes().vec();
+    std::vector<c10::SymInt> shape = grad.sym_sizes().vec();
     shape.back() = width;
-    d_input = at::empty(shape, grad.options());
+    d_input = empty(grad, shape);
   }
   if (want_weight) d_weight = at::empty({out, width}, grad.options());
   if (want_bias) d_bias = at::empty({out}, grad.options());

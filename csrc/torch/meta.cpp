@@ -26,6 +26,10 @@ RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
   return new_gradients(check(in), in);
 }
 
+RecurrenceDoubleBackward::Outputs recurrence_double_backward(const DoubleBackwardInputs& in) {
+  return new_gradients(check(in), in);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {
@@ -34,6 +38,8 @@ TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {
   m.impl("recurrence", Kernel<Recurrence, recurrence>::call);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call);
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, recurrence_double_backward>::call);
 }
 
 }  // namespace fused_rnn

@@ -70,6 +70,41 @@ struct BackwardInputs {
   }
 };
 
+// The gradients of sum(along * recurrence_backward), which is here a function of its gradients and of
+// recurrence's arguments.
+struct DoubleBackwardInputs {
+  const MaybeTensor& grad_output;  // as for recurrence_backward
+  const MaybeTensor& grad_h_n;
+  const MaybeTensor& grad_c_n;
+  const MaybeTensor& along_xg;  // each of the shape of the argument of that name
+  const MaybeTensor& along_h_0;
+  const MaybeTensor& along_c_0;
+  const MaybeTensor& along_weight_hh;
+  const MaybeTensor& along_bias_hh;
+  const MaybeTensor& along_weight_hr;
+  const Tensor& xg;  // from here on as in ForwardInputs
+  const Tensor& h_0;
+  const MaybeTensor& c_0;
+  const Tensor& weight_hh;
+  const MaybeTensor& bias_hh;
+  const MaybeTensor& weight_hr;
+  const MaybeTensor& batch_sizes;
+  std::string_view cell;
+  bool reverse;
+
+  ForwardInputs forward() const {
+    return {xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse};
+  }
+  auto differentiable() const {
+    return std::tuple_cat(std::tie(grad_output, grad_h_n, grad_c_n, along_xg, along_h_0, along_c_0,
+                                   along_weight_hh, along_bias_hh, along_weight_hr),
+                          forward().differentiable());
+  }
+  auto all() const {
+    return std::tuple_cat(differentiable(), std::tie(batch_sizes, cell, reverse));
+  }
+};
+
 // The projection before the recurrence: a linear layer, as at::linear.
 struct LinearInputs {
   const Tensor& input;      // [..., in]
@@ -164,6 +199,20 @@ struct RecurrenceBackward {
                             const MaybeTensor&, std::string_view, bool, std::array<bool, 4>,
                             const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                             const MaybeTensor&);
+};
+
+struct RecurrenceDoubleBackward {
+  static constexpr const char* kName = "fused_rnn::recurrence_double_backward";
+  using Inputs = DoubleBackwardInputs;
+  // d_grad_output, d_grad_h_n, d_grad_c_n, d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr
+  using Outputs =
+      std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+  using Signature = Outputs(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                            const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                            const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                            const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
+                            const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
+                            std::string_view, bool);
 };
 
 struct Linear {

@@ -35,4 +35,18 @@ RecurrenceBackward::Outputs new_gradients(const Sizes& sizes, const BackwardInpu
           weight_hr && defined(in.weight_hr) ? empty_like(*in.weight_hr) : Tensor()};
 }
 
+RecurrenceDoubleBackward::Outputs new_gradients(const Sizes& sizes,
+                                                const DoubleBackwardInputs& in) {
+  const auto like = [](const MaybeTensor& t) { return defined(t) ? empty_like(*t) : Tensor(); };
+  return {empty(in.xg, sizes.with(sizes.out)),
+          like(in.h_0),
+          like(in.c_0),
+          like(in.xg),
+          like(in.h_0),
+          like(in.c_0),
+          like(in.weight_hh),
+          like(in.bias_hh),
+          like(in.weight_hr)};
+}
+
 }  // namespace fused_rnn

@@ -12,6 +12,8 @@ RecurrenceTrain::Outputs new_outputs(const Sizes& sizes, const Tensor& like, con
 
 RecurrenceBackward::Outputs new_gradients(const Sizes& sizes, const BackwardInputs& in);
 
+RecurrenceDoubleBackward::Outputs new_gradients(const Sizes& sizes, const DoubleBackwardInputs& in);
+
 // What recurrence and layer return of it.
 inline Recurrence::Outputs without_tape(const RecurrenceTrain::Outputs& outputs) {
   return {std::get<0>(outputs), std::get<1>(outputs), std::get<2>(outputs)};

@@ -41,4 +41,13 @@ TORCH_LIBRARY(fused_rnn, m) {
       "(Tensor d_xg, Tensor d_h_0, Tensor d_c_0, Tensor d_weight_hh, Tensor d_bias_hh, Tensor "
       "d_weight_hr)",
       tags);
+  m.def(
+      "recurrence_double_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, "
+      "Tensor? along_xg, Tensor? along_h_0, Tensor? along_c_0, Tensor? along_weight_hh, "
+      "Tensor? along_bias_hh, Tensor? along_weight_hr, Tensor xg, Tensor h_0, Tensor? c_0, "
+      "Tensor weight_hh, Tensor? bias_hh, Tensor? weight_hr, Tensor? batch_sizes, str cell, "
+      "bool reverse) -> "
+      "(Tensor d_grad_output, Tensor d_grad_h_n, Tensor d_grad_c_n, Tensor d_xg, Tensor d_h_0, "
+      "Tensor d_c_0, Tensor d_weight_hh, Tensor d_bias_hh, Tensor d_weight_hr)",
+      tags);
 }

@@ -1,5 +1,7 @@
 #include "torch/unrolled.h"
 
+#include <torch/library.h>
+
 #include <algorithm>
 
 #include "cells/table.h"
@@ -222,13 +224,6 @@ class Problem {
   const int64_t hidden_;
 };
 
-Tensor pre_activations(const BackwardInputs& in) {
-  TORCH_CHECK(defined(in.input),
-              "input: expected what output was made from, since a derivative of "
-              "recurrence_backward is wanted, but got None");
-  return defined(in.weight_ih) ? call<Linear>({*in.input, *in.weight_ih, in.bias_ih}) : *in.input;
-}
-
 ForwardInputs forward_inputs(const BackwardInputs& in, const Tensor& xg) {
   return {xg,           in.h_0,         in.c_0,  in.weight_hh, in.bias_hh,
           in.weight_hr, in.batch_sizes, in.cell, in.reverse};
@@ -258,7 +253,7 @@ Recurrence::Outputs unrolled(const ForwardInputs& in) { return without_tape(unro
 
 RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in) {
   check(in);
-  const Tensor xg = pre_activations(in);
+  const Tensor xg = xg_of(in.input, in.weight_ih, in.bias_ih);
   const ForwardInputs at = forward_inputs(in, xg);
   const Sizes sizes = check(at);
   const Problem problem(sizes, xg, in.batch_sizes, in.reverse);
@@ -282,44 +277,48 @@ RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in) {
   return outputs;
 }
 
-std::vector<Tensor> unrolled_second(const BackwardInputs& in, const std::vector<Tensor>& along) {
-  const Tensor xg = pre_activations(in);
-  const ForwardInputs at = forward_inputs(in, xg);
-  const Sizes sizes = check(at);
-  const Problem problem(sizes, xg, in.batch_sizes, in.reverse);
-  const Arguments<Array> a = problem.in(at);
-  const Arguments<Dual<Array>> arguments{
-      dual(a.xg, problem.in_rows(maybe(along[0]))), dual(a.h_0, problem.in(maybe(along[1]))),
-      dual(a.c_0, problem.in(maybe(along[2]))),     dual(a.weight_hh, problem.in(maybe(along[3]))),
-      dual(a.bias_hh, problem.in(maybe(along[4]))), dual(a.weight_hr, problem.in(maybe(along[5])))};
+RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardInputs& in) {
+  const Sizes sizes = check(in);
+  const Problem problem(sizes, in.xg, in.batch_sizes, in.reverse);
+  const Arguments<Array> a = problem.in(in.forward());
+  const auto dual = [&](const Array& value, const MaybeTensor& tangent) {
+    return Dual<Array>{value, problem.in(tangent)};
+  };
+  const Arguments<Dual<Array>> arguments{{a.xg, problem.in_rows(in.along_xg)},
+                                         dual(a.h_0, in.along_h_0),
+                                         dual(a.c_0, in.along_c_0),
+                                         dual(a.weight_hh, in.along_weight_hh),
+                                         dual(a.bias_hh, in.along_bias_hh),
+                                         dual(a.weight_hr, in.along_weight_hr)};
   const Dual<Array> grad_output{problem.in_rows(in.grad_output), {}};
   const State<Dual<Array>> grad_last{{problem.in(in.grad_h_n), {}}, {problem.in(in.grad_c_n), {}}};
-  std::vector<Tensor> result;
+  RecurrenceDoubleBackward::Outputs outputs;
   problem.with(arguments, [&](auto recurrence) {
     const auto made = recurrence.forward();
     const auto d = recurrence.backward(grad_output, grad_last);
-    const auto like = [&](const Dual<Array>& dual, const MaybeTensor& argument) {
-      return defined(argument) ? problem.out(dual.tangent, argument->sym_sizes()) : Tensor();
+    const auto like = [&](const Dual<Array>& gradient, const MaybeTensor& argument) {
+      return defined(argument) ? problem.out(gradient.tangent, argument->sym_sizes()) : Tensor();
     };
-    const Tensor d_xg = problem.out_rows(d.xg.tangent, in.weight_hh.sym_size(0));
-    Tensor d_input = d_xg, d_weight_ih, d_bias_ih;
-    if (defined(in.weight_ih)) {
-      std::tie(d_input, d_weight_ih, d_bias_ih) =
-          call<LinearBackward>({d_xg, in.input, in.weight_ih, {true, true, defined(in.bias_ih)}});
-    }
-    result = {like(made.output, in.grad_output),
-              like(made.h_n, in.grad_h_n),
-              like(made.c_n, in.grad_c_n),
-              like(d.h_0, in.h_0),
-              like(d.c_0, in.c_0),
-              like(d.weight_hh, in.weight_hh),
-              like(d.weight_hr, in.weight_hr),
-              d_input,
-              d_weight_ih,
-              d_bias_ih,
-              like(d.bias_hh, in.bias_hh)};
+    outputs = {problem.out_rows(made.output.tangent, sizes.out),
+               like(made.h_n, in.h_0),
+               like(made.c_n, in.c_0),
+               like(d.xg, in.xg),
+               like(d.h_0, in.h_0),
+               like(d.c_0, in.c_0),
+               like(d.weight_hh, in.weight_hh),
+               like(d.bias_hh, in.bias_hh),
+               like(d.weight_hr, in.weight_hr)};
   });
-  return result;
+  return outputs;
+}
+
+TORCH_LIBRARY_IMPL(fused_rnn, CUDA, m) {
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, unrolled_double_backward>::call);
+}
+TORCH_LIBRARY_IMPL(fused_rnn, FuncTorchBatched, m) {
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, unrolled_double_backward>::call);
 }
 
 }  // namespace fused_rnn

@@ -9,9 +9,8 @@ Recurrence::Outputs unrolled(const ForwardInputs& in);
 RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in);
 RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in);
 
-// The gradients of sum(along * recurrence_backward(in)) by what is differentiable in `in`, in its order.
-// That is the derivative of a gradient, and second derivatives are symmetric: it is the tangent of
-// forward and backward along `along`, the first for the incoming gradients, the other for the rest.
-std::vector<Tensor> unrolled_second(const BackwardInputs& in, const std::vector<Tensor>& along);
+// Second derivatives are symmetric: the gradient of sum(along * gradient) is the tangent of forward and
+// backward along `along`, the first for the incoming gradients, the other for the rest.
+RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardInputs& in);
 
 }  // namespace fused_rnn

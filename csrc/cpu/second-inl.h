@@ -1,0 +1,355 @@
+// The derivative of backward: forward and backward again with a tangent beside every value, by the
+// cells' formulas over duals. Threads share the sequences. Everything is made from the arguments anew,
+// so that nothing but them is kept for a second derivative.
+#pragma once
+#include "cells/dual.h"
+#include "cpu/matrix-inl.h"
+#include "cpu/outer-inl.h"
+
+namespace fused_rnn::cpu::FUSED_RNN_ISA {
+
+// Values and their tangents, two arrays of one shape. Null is zero.
+template <class T>
+struct Duals {
+  T *value, *tangent;
+
+  FR_FN Duals at(int64_t n) const { return {offset(value, n), offset(tangent, n)}; }
+  FR_FN operator Duals<const T>() const { return {value, tangent}; }
+};
+
+template <class T, class Lanes>
+FR_FN Dual<Vec<std::remove_const_t<T>>> load(Duals<T> from, Lanes lanes) {
+  using V = Vec<std::remove_const_t<T>>;
+  return {from.value ? load(from.value, lanes) : V{},
+          from.tangent ? load(from.tangent, lanes) : V{}};
+}
+template <class T, class Lanes>
+FR_FN void store(Duals<T> to, Dual<Vec<T>> v, Lanes lanes) {
+  store(to.value, v.value, lanes);
+  store(to.tangent, v.tangent, lanes);
+}
+
+template <class T>
+FR_FN void copy(T* to, std::type_identity_t<const T*> from, int64_t n) {
+  from ? __builtin_memcpy(to, from, n * sizeof(T)) : __builtin_memset(to, 0, n * sizeof(T));
+}
+template <class T>
+FR_FN void copy(Duals<T> to, std::type_identity_t<Duals<const T>> from, int64_t n) {
+  copy(to.value, from.value, n);
+  copy(to.tangent, from.tangent, n);
+}
+
+template <class T>
+class DualBuffer {
+ public:
+  explicit DualBuffer(int64_t size) : value_(size), tangent_(size) {}
+  operator Duals<T>() const { return {value_, tangent_}; }
+  Duals<T> at(int64_t n) const { return Duals<T>(*this).at(n); }
+
+ private:
+  Buffer<T> value_, tangent_;
+};
+
+// A weight as the right operand of products of duals.
+template <class T>
+class DualMatrix {
+ public:
+  DualMatrix(int64_t k, int64_t columns, Duals<const T> weight, bool transposed)
+      : k_(k),
+        columns_(columns),
+        weight_(weight),
+        transposed_(transposed),
+        value_(k, weight.value ? columns : 0),
+        tangent_(k, weight.tangent ? columns : 0) {}
+
+  void pack(int thread, int count) {
+    pack(value_, weight_.value, thread, count);
+    pack(tangent_, weight_.tangent, thread, count);
+  }
+
+  // out[rows][columns] = init + a[rows][k] @ the matrix; rows of init are `init_row` apart.
+  void multiply(int64_t rows, Duals<const T> a, Duals<const T> init, int64_t init_row,
+                Duals<T> out) const {
+    if (rows <= 0) return;
+    value_.multiply_all(rows, a.value, {init.value, init_row}, out.value);
+    Rows<const T> sum{init.tangent, init_row};
+    const auto add = [&](const RightMatrix<T>& matrix, const T* left) {
+      matrix.multiply_all(rows, left, sum, out.tangent);
+      sum = {out.tangent, columns_};
+    };
+    if (a.tangent) add(value_, a.tangent);
+    if (weight_.tangent) add(tangent_, a.value);
+    for (int64_t r = 0; sum.data != out.tangent && r < rows; ++r) {
+      copy(out.tangent + r * columns_, offset(sum.data, r * sum.row), columns_);
+    }
+  }
+
+ private:
+  void pack(RightMatrix<T>& matrix, const T* weight, int thread, int count) const {
+    if (!weight) return;
+    transposed_ ? matrix.pack_transpose_of(weight, thread, count)
+                : matrix.pack(weight, thread, count);
+  }
+
+  const int64_t k_, columns_;
+  const Duals<const T> weight_;
+  const bool transposed_;
+  RightMatrix<T> value_, tangent_;
+};
+
+template <class Cell, class T>
+class SecondPass {
+  static constexpr int W = kLanes<T>, G = Cell::kGates;
+  using Value = Dual<Vec<T>>;
+
+ public:
+  explicit SecondPass(const Second<T>& args)
+      : a_(args),
+        p_(args.problem),
+        gates_(G * p_.hidden),
+        to_gates_(p_.out, gates_, {p_.weight_hh, a_.along_weight_hh}, /*transposed=*/true),
+        from_gates_(gates_, p_.out, {p_.weight_hh, a_.along_weight_hh}, /*transposed=*/false),
+        to_out_(p_.hidden, p_.out, {p_.weight_hr, a_.along_weight_hr}, /*transposed=*/true),
+        from_out_(p_.out, p_.hidden, {p_.weight_hr, a_.along_weight_hr}, /*transposed=*/false),
+        h_value_(p_.rows * p_.out),
+        dr_value_(p_.rows * gates_),
+        dr_tangent_(Cell::kSameGates ? 0 : p_.rows * gates_),
+        dc_value_(Cell::kHasC ? p_.batch * p_.hidden : 0),
+        zero_(p_.out),
+        tape_(p_.rows * Cell::kTape * p_.hidden),
+        c_(Cell::kHasC ? p_.rows * p_.hidden : 0),
+        hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
+        d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
+        product_(p_.batch * max(gates_, p_.out)),
+        carry_(p_.batch * p_.out),
+        h_{h_value_, a_.d_grad_output},
+        dr_{dr_value_, Cell::kSameGates ? a_.d_xg : dr_tangent_},
+        dc_{dc_value_, a_.d_c_0},
+        twice_(2 * p_.num_steps),
+        d_weight_hh_(twice_, 2 * p_.num_steps, 2 * p_.rows, gates_, p_.out),
+        d_bias_hh_(p_.steps, p_.num_steps, p_.rows, gates_, 0),
+        d_weight_hr_(twice_, 2 * p_.num_steps, 2 * p_.rows, p_.out, p_.hidden) {
+    for (int64_t i = 0; i < 2 * p_.num_steps; ++i) twice_[i] = p_.steps[i % p_.num_steps];
+    copy<T>(zero_, nullptr, p_.out);
+  }
+
+  int64_t shares() const { return max(p_.batch, 1); }
+
+  void allocate(int count) {
+    d_weight_hh_.allocate(count);
+    d_bias_hh_.allocate(count);
+    if (p_.weight_hr) d_weight_hr_.allocate(count);
+  }
+
+  // The three shares of a thread, with a barrier between them.
+  void pack(int thread, int count) {
+    to_gates_.pack(thread, count);
+    from_gates_.pack(thread, count);
+    if (!p_.weight_hr) return;
+    to_out_.pack(thread, count);
+    from_out_.pack(thread, count);
+  }
+
+  void run(int thread, int count) {
+    const Range mine = share(p_.batch, thread, count);
+    start(mine);
+    for (int64_t s = 0; s < p_.num_steps; ++s) forward(s, mine.first, min(mine.last, size(s)));
+    for (int64_t s = p_.num_steps; s-- > 0;) backward(s, mine.first, min(mine.last, size(s)));
+  }
+
+  // The tangent of dr^T @ h: two products, which are one over twice the rows.
+  void weights(int thread, int count) {
+    const auto h_before = [&](const T* made, const T* initial, int64_t s, int64_t b) {
+      if (b < p_.steps[s].kept) return made + (p_.steps[s - 1].row + b) * p_.out;
+      return initial ? initial + b * p_.out : static_cast<const T*>(zero_);
+    };
+    d_weight_hh_.run(thread, count, a_.d_weight_hh, nullptr, [&](int64_t i, int64_t b) {
+      const int64_t s = i % p_.num_steps, at = (p_.steps[s].row + b) * gates_;
+      return i < p_.num_steps
+                 ? OuterRow<T>{dr_.tangent + at, h_before(h_.value, p_.h_0, s, b)}
+                 : OuterRow<T>{dr_.value + at, h_before(h_.tangent, a_.along_h_0, s, b)};
+    });
+    d_bias_hh_.run(thread, count, nullptr, a_.d_bias_hh, [&](int64_t s, int64_t b) {
+      return OuterRow<T>{dr_.tangent + (p_.steps[s].row + b) * gates_, nullptr};
+    });
+    if (!p_.weight_hr) return;
+    d_weight_hr_.run(thread, count, a_.d_weight_hr, nullptr, [&](int64_t i, int64_t b) {
+      const int64_t row = p_.steps[i % p_.num_steps].row + b;
+      const Duals<T> d = d_out_.at(row * p_.out), h = hidden_.at(row * p_.hidden);
+      return i < p_.num_steps ? OuterRow<T>{d.tangent, h.value} : OuterRow<T>{d.value, h.tangent};
+    });
+  }
+
+ private:
+  int64_t size(int64_t s) const { return p_.steps[s].size; }
+  // Of the sequences of step s, how many go on.
+  int64_t go_on(int64_t s) const { return s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0; }
+
+  Duals<const T> h_0(int64_t b) const {
+    return Duals<const T>{p_.h_0, a_.along_h_0}.at(b * p_.out);
+  }
+  Duals<const T> c_0(int64_t b) const {
+    return Duals<const T>{p_.c_0, a_.along_c_0}.at(b * p_.hidden);
+  }
+  // The state before step s of sequence b.
+  Duals<const T> h_before(int64_t s, int64_t b) const {
+    return b < p_.steps[s].kept ? h_.at((p_.steps[s - 1].row + b) * p_.out) : h_0(b);
+  }
+  Duals<const T> c_before(int64_t s, int64_t b) const {
+    return b < p_.steps[s].kept ? c_.at((p_.steps[s - 1].row + b) * p_.hidden) : c_0(b);
+  }
+
+  // Final states of sequences that have no steps, and the gradients that all start from.
+  void start(Range mine) {
+    for (int64_t b = mine.first; b < mine.last; ++b) {
+      const int64_t h = b * p_.out, c = b * p_.hidden;
+      if (p_.num_steps == 0) copy(a_.d_grad_h_n + h, h_0(b).tangent, p_.out);
+      copy(carry_.at(h), {offset(a_.grad_h_n, h), nullptr}, p_.out);
+      if (p_.num_steps == 0) copy<T>(a_.d_h_0 + h, nullptr, p_.out);
+      if constexpr (!Cell::kHasC) continue;
+      if (p_.num_steps == 0) copy(a_.d_grad_c_n + c, c_0(b).tangent, p_.hidden);
+      copy(dc_.at(c), {offset(a_.grad_c_n, c), nullptr}, p_.hidden);
+    }
+  }
+
+  void forward(int64_t s, int64_t first, int64_t end) {
+    if (first >= end) return;
+    const Step& step = p_.steps[s];
+    const int64_t kept = max(first, min(end, step.kept));
+    for (const Range part : {Range{first, kept}, Range{kept, end}}) {
+      if (part.first == part.last) continue;
+      to_gates_.multiply(part.last - part.first, h_before(s, part.first),
+                         {a_.bias_hh, a_.along_bias_hh}, 0, product_.at(part.first * gates_));
+    }
+    for (int64_t b = first; b < end; ++b) {
+      each_unit([&](int64_t unit, auto lanes)
+                    __attribute__((always_inline)) { step_forward(s, b, unit, lanes); });
+    }
+    const int64_t row = step.row + first;
+    if (p_.weight_hr) {
+      to_out_.multiply(end - first, hidden_.at(row * p_.hidden), {nullptr, nullptr}, 0,
+                       h_.at(row * p_.out));
+    }
+    for (int64_t b = max(first, go_on(s)); b < end; ++b) {
+      const int64_t at = step.row + b;
+      copy(a_.d_grad_h_n + b * p_.out, h_.tangent + at * p_.out, p_.out);
+      if (Cell::kHasC)
+        copy(a_.d_grad_c_n + b * p_.hidden, c_.at(at * p_.hidden).tangent, p_.hidden);
+    }
+  }
+
+  void backward(int64_t s, int64_t first, int64_t end) {
+    if (first >= end) return;
+    const Step& step = p_.steps[s];
+    const int64_t row = step.row + first, on = max(first, min(end, go_on(s)));
+    // carry_ becomes the whole gradient of h, but for grad_output.
+    if (on > first) {
+      const int64_t after = p_.steps[s + 1].row + first;
+      from_gates_.multiply(on - first, dr_.at(after * gates_), carry_.at(first * p_.out), p_.out,
+                           carry_.at(first * p_.out));
+    }
+    if (p_.weight_hr) projected(first, end, row);
+    for (int64_t b = first; b < end; ++b) {
+      each_unit([&](int64_t unit, auto lanes)
+                    __attribute__((always_inline)) { step_backward(s, b, unit, lanes); });
+    }
+    const int64_t begun = max(first, min(end, step.kept));
+    const Duals<T> carry = carry_.at(begun * p_.out);
+    from_gates_.multiply(end - begun, dr_.at((step.row + begun) * gates_), carry, p_.out, carry);
+    copy(a_.d_h_0 + begun * p_.out, carry.tangent, (end - begun) * p_.out);
+  }
+
+  // The gradient of h before the projection, in product_, and carry_ at zero.
+  void projected(int64_t first, int64_t end, int64_t row) {
+    for (int64_t b = first; b < end; ++b) {
+      const int64_t at = (row + b - first) * p_.out;
+      const T* grad = offset(a_.grad_output, at);
+      const Duals<T> carry = carry_.at(b * p_.out);
+      copy(d_out_.at(at), carry, p_.out);
+      for (int64_t j = 0; grad && j < p_.out; ++j) d_out_.at(at).value[j] += grad[j];
+      copy(carry, {nullptr, nullptr}, p_.out);
+    }
+    from_out_.multiply(end - first, d_out_.at(row * p_.out), {nullptr, nullptr}, 0,
+                       product_.at(first * p_.hidden));
+  }
+
+  template <class F>
+  FR_FN void each_unit(F f) const {
+    int64_t unit = 0;
+    for (; unit + W <= p_.hidden; unit += W) f(unit, AllLanes<T>{});
+    if (unit < p_.hidden) f(unit, p_.hidden - unit);
+  }
+
+  template <class Lanes>
+  FR_FN void step_forward(int64_t s, int64_t b, int64_t unit, Lanes lanes) {
+    const int64_t H = p_.hidden, row = p_.steps[s].row + b;
+    State<Value> state{};
+    Value x[G], r[G], tape[Cell::kTape + 1];
+    for (int g = 0; g < G; ++g) {
+      const int64_t at = g * H + unit;
+      x[g] = load(Duals<const T>{a_.xg, a_.along_xg}.at(row * gates_ + at), lanes);
+      r[g] = load(product_.at(b * gates_ + at), lanes);
+    }
+    if constexpr (Cell::kReadsBefore) state.h = load(h_before(s, b).at(unit), lanes);
+    if constexpr (Cell::kHasC) state.c = load(c_before(s, b).at(unit), lanes);
+    state = Cell::step(x, r, state, tape);
+    for (int k = 0; k < Cell::kTape; ++k) {
+      store(tape_.at((row * Cell::kTape + k) * H + unit), tape[k], lanes);
+    }
+    if constexpr (Cell::kHasC) store(c_.at(row * H + unit), state.c, lanes);
+    store(p_.weight_hr ? hidden_.at(row * H + unit) : h_.at(row * H + unit), state.h, lanes);
+  }
+
+  template <class Lanes>
+  FR_FN void step_backward(int64_t s, int64_t b, int64_t unit, Lanes lanes) {
+    const int64_t H = p_.hidden, row = p_.steps[s].row + b;
+    State<Value> before{}, after{}, grad{};
+    Value tape[Cell::kTape + 1], dx[G], dr[G];
+    for (int k = 0; k < Cell::kTape; ++k) {
+      tape[k] = load(tape_.at((row * Cell::kTape + k) * H + unit), lanes);
+    }
+    if constexpr (Cell::kReadsBefore) before.h = load(h_before(s, b).at(unit), lanes);
+    if constexpr (Cell::kReadsAfter) after.h = load(h_.at(row * H + unit), lanes);
+    if constexpr (Cell::kHasC) {
+      before.c = load(c_before(s, b).at(unit), lanes);
+      after.c = load(c_.at(row * H + unit), lanes);
+      grad.c = load(dc_.at(b * H + unit), lanes);
+    }
+    grad.h = load(p_.weight_hr ? product_.at(b * H + unit) : carry_.at(b * H + unit), lanes);
+    if (a_.grad_output && !p_.weight_hr) {
+      grad.h.value += load(a_.grad_output + row * H + unit, lanes);
+    }
+    const State<Value> direct = Cell::step_backward(tape, before, after, grad, dx, dr);
+    for (int g = 0; g < G; ++g) {
+      const int64_t at = row * gates_ + g * H + unit;
+      store(a_.d_xg + at, dx[g].tangent, lanes);
+      if constexpr (Cell::kSameGates) {
+        store(dr_.value + at, dx[g].value, lanes);
+      } else {
+        store(dr_.at(at), dr[g], lanes);
+      }
+    }
+    if constexpr (Cell::kHasC) store(dc_.at(b * H + unit), direct.c, lanes);
+    if (!p_.weight_hr) store(carry_.at(b * H + unit), direct.h, lanes);
+  }
+
+  const Second<T>& a_;
+  const Problem<T>& p_;
+  const int64_t gates_;
+  DualMatrix<T> to_gates_, from_gates_, to_out_, from_out_;
+  Buffer<T> h_value_, dr_value_, dr_tangent_, dc_value_;
+  Buffer<T> zero_;         // [out]
+  DualBuffer<T> tape_;     // [rows][tape][hidden]
+  DualBuffer<T> c_;        // [rows][hidden]; so hidden_
+  DualBuffer<T> hidden_;   // h before the projection
+  DualBuffer<T> d_out_;    // [rows][out], the whole gradient of a projected h
+  DualBuffer<T> product_;  // [batch], of what the step needs
+  DualBuffer<T> carry_;    // [batch][out]
+  const Duals<T> h_;       // [rows][out], its tangent the gradient of grad_output
+  const Duals<T> dr_;      // [rows][gates], the gradients of r
+  const Duals<T> dc_;      // [batch][hidden], of c, its tangent at last that of c_0
+  Buffer<Step> twice_;
+  OuterProduct<T> d_weight_hh_, d_bias_hh_, d_weight_hr_;
+};
+
+}  // namespace fused_rnn::cpu::FUSED_RNN_ISA
