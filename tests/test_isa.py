@@ -11,6 +11,7 @@ from backends import CPU
 from cases import BLOCK_CASES, CASES, DTYPES, REGIME_CASES, Case, over
 from compare import assert_same
 from fused_rnn import _C, functional
+from test_derivatives import assert_same_to_scale, repeated
 from test_precision import check_lower_precision
 from test_reference import REFERENCES, each_op, run
 
@@ -26,6 +27,15 @@ def test_float64(case: Case, op: str) -> None:
         for isa in _C.available_cpu_isas():
             _C.set_cpu_isa(isa)
             assert_same(run(getattr(functional, op), arguments, reverse=reverse), expected)
+
+
+@each_isa
+@over(CASES)
+def test_second_order(case: Case, isa: str) -> None:
+    _C.set_cpu_isa(isa)
+    arguments = case.layer()
+    ours = repeated(functional.layer, arguments, 2)
+    assert_same_to_scale(ours, repeated(REFERENCES["layer"], arguments, 2))
 
 
 @each_isa

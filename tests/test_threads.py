@@ -53,6 +53,25 @@ def test_one_thread_and_two(case: Case, reverse: bool, op: str, dtype: torch.dty
     assert_bit_identical(results[0], results[2])
 
 
+@both_directions
+@over(LARGE_CASES + [case for case in CASES if case.batch == 17])
+def test_second_order_on_one_thread_and_two(case: Case, reverse: bool) -> None:
+    given = {"c_0": None, "bias_hh": None, "weight_hr": None, **case.recurrence(torch.float32)}
+    tensors = {name: t for name, t in given.items() if name != "batch_sizes"}
+    along = {f"along_{name}": t for name, t in tensors.items() if name != "cell"}
+    output = fused_rnn.functional.recurrence(**given, reverse=reverse)[0]
+    grads = {"grad_output": output, "grad_h_n": given["h_0"], "grad_c_n": given["c_0"]}
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results = torch.ops.fused_rnn.recurrence_double_backward(
+            **grads, **along, **given, reverse=reverse
+        )
+        found.append({str(i): t for i, t in enumerate(results) if t is not None})
+    assert_bit_identical(found[0], found[1])
+    assert_bit_identical(found[0], found[2])
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @over(CASES[::3] + LARGE_CASES)
 def test_run_to_run(case: Case, threads: int) -> None:
