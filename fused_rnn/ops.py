@@ -1,4 +1,5 @@
-"""The operators of the compiled library; nothing else in the package touches `torch.ops.fused_rnn`.
+"""The operators of the compiled library; nothing else in the package, but their batching rules,
+touches `torch.ops.fused_rnn`.
 
 Importing `_C` registers them. The overload is looked up once: a call through the packet costs more.
 """
@@ -28,6 +29,7 @@ def _check_build() -> None:
 _check_build()
 
 from . import _C  # noqa: E402
+from . import batching as batching  # noqa: E402
 
 CELLS = _C.cells()
 

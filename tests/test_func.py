@@ -1,4 +1,4 @@
-"""torch.func over our layers, first order: the gradients of autograd, and vmap sample by sample."""
+"""torch.func over our layers, first order: the gradients of autograd, and vmap over modules."""
 
 import pytest
 import torch
@@ -10,7 +10,6 @@ from cases import Case, each_cell
 
 # More rows than the fused projection starts at, and fewer.
 each_size = pytest.mark.parametrize("steps", [4, 20])
-by_sample = pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet")
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -33,7 +32,6 @@ def test_grad_and_vjp(cell: str, steps: int) -> None:
     torch.testing.assert_close(list(pullback(2 * y)[0].values()), list(expected))
 
 
-@by_sample
 @each_cell
 def test_jacrev(cell: str) -> None:
     case = Case(cell, steps=2, batch=2, hidden_size=3)
@@ -43,7 +41,6 @@ def test_jacrev(cell: str) -> None:
     torch.testing.assert_close(found, expected)
 
 
-@by_sample
 @each_size
 @each_cell
 def test_gradient_of_each_sample(cell: str, steps: int) -> None:
@@ -60,7 +57,6 @@ def test_gradient_of_each_sample(cell: str, steps: int) -> None:
         torch.testing.assert_close({n: g[sample] for n, g in found.items()}, expected)
 
 
-@by_sample
 @each_cell
 def test_ensemble(cell: str) -> None:
     case = Case(cell)

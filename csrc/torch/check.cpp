@@ -145,9 +145,19 @@ void check_state_and_weights(const Like& like, const Sizes& sizes, const SymInt&
   like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
 }
 
-void check_batch_sizes(const Tensor& batch_sizes, int64_t batch, int64_t rows) {
-  const int64_t steps = batch_sizes.size(0);
-  const int64_t* size = batch_sizes.const_data_ptr<int64_t>();
+// The sizes; a tensor that torch.func has wrapped has no memory to read them from.
+std::vector<int64_t> numbers(const Tensor& batch_sizes) {
+  std::vector<int64_t> result(batch_sizes.size(0));
+  const Tensor counts = batch_sizes.has_storage() ? batch_sizes.contiguous() : batch_sizes;
+  for (size_t t = 0; t < result.size(); ++t) {
+    result[t] = counts.has_storage() ? counts.const_data_ptr<int64_t>()[t]
+                                     : counts.select(0, static_cast<int64_t>(t)).item<int64_t>();
+  }
+  return result;
+}
+
+void check_batch_sizes(const std::vector<int64_t>& size, int64_t batch, int64_t rows) {
+  const auto steps = static_cast<int64_t>(size.size());
   TORCH_CHECK(steps == 0 || size[0] == batch,
               "batch_sizes: expected batch_sizes[0] to be the batch of h_0, ", batch, ", but got ",
               steps ? size[0] : 0);
@@ -267,9 +277,9 @@ std::vector<Step> checked_steps(const Sizes& sizes, const MaybeTensor& batch_siz
   if (!sizes.packed) {
     return dense_steps(batch ? sizes.leading[0].guard_int(__FILE__, __LINE__) : 0, batch, reverse);
   }
-  const Tensor counts = batch_sizes->contiguous();
+  const std::vector<int64_t> counts = numbers(*batch_sizes);
   check_batch_sizes(counts, batch, sizes.rows.guard_int(__FILE__, __LINE__));
-  return packed_steps(counts.const_data_ptr<int64_t>(), counts.size(0), reverse);
+  return packed_steps(counts.data(), static_cast<int64_t>(counts.size()), reverse);
 }
 
 at::ScalarType compute_dtype(at::ScalarType dtype) {
