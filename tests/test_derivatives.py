@@ -1,5 +1,6 @@
 """Forward mode and the higher derivatives of the ops equal the reference's, which ATen derives."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
-from cases import CASES, REGIME_CASES, Case, over, random
+import fused_rnn
+from cases import CASES, REGIME_CASES, Case, each_cell, over, random
 from compare import Results, assert_same, floating, leaf, tensors_in
 from fused_rnn import functional
 from test_gradcheck import SMALL_CASES, as_function
@@ -124,3 +126,61 @@ def test_second_order_in_half(op: str, dtype: torch.dtype) -> None:
         torch.testing.assert_close(
             ours[name].float(), expected, rtol=0.1, atol=0.1 * expected.abs().max()
         )
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+@each_op
+@each_cell
+def test_results_with_tangents_share_no_memory(cell: str, op: str, steps: int) -> None:
+    arguments = getattr(Case(cell, steps=steps), op)()
+    with forward_ad.dual_level():
+        ones = torch.ones_like(arguments["h_0"])
+        arguments["h_0"] = forward_ad.make_dual(arguments["h_0"], ones)
+        results = [t for _, t in tensors_in(getattr(functional, op)(**arguments)) if t.numel()]
+        tangents = [forward_ad.unpack_dual(t).tangent for t in results]
+        tensors = [*results, *(t for t in tangents if t is not None), *floating(arguments).values()]
+        assert len({t.untyped_storage().data_ptr() for t in tensors}) == len(tensors)
+
+
+@pytest.mark.parametrize("on", list(itertools.product([False, True], repeat=3)), ids=str)
+@each_cell
+def test_autocast_around_any_pass(cell: str, on: tuple[bool, bool, bool]) -> None:
+    """Forward, its gradient, and the gradient of that; a gradient has its tensor's dtype."""
+    case = Case(cell)
+    module, x = case.module(fused_rnn, torch.float32), leaf(case.input(torch.float32))
+    with torch.autocast("cpu", torch.bfloat16, enabled=on[0]):
+        y = module(x)[0]
+    with torch.autocast("cpu", torch.bfloat16, enabled=on[1]):
+        (g,) = torch.autograd.grad(y.float().square().sum(), x, create_graph=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=on[2]):
+        (found,) = torch.autograd.grad(g.square().sum(), x)
+    assert found.dtype == torch.float32
+    if not on[0]:  # then nothing is rounded to bfloat16
+        wide = leaf(x.double())
+        y = case.module(fused_rnn)(wide)[0]
+        (g,) = torch.autograd.grad(y.square().sum(), wide, create_graph=True)
+        (expected,) = torch.autograd.grad(g.square().sum(), wide)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@each_cell
+def test_double_backward_checks_its_arguments(cell: str) -> None:
+    given = {"c_0": None, "bias_hh": None, "weight_hr": None, **Case(cell).recurrence()}
+    names = ("xg", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr")
+    along = {f"along_{name}": given[name] for name in names}
+    grads = {"grad_output": torch.zeros(9, 5, 7, dtype=torch.float64), "grad_h_n": given["h_0"]}
+    arguments = {**grads, "grad_c_n": given["c_0"], **along, **given, "reverse": False}
+    op = torch.ops.fused_rnn.recurrence_double_backward
+    op(**arguments)
+    for name in (*grads, "grad_c_n", *along):
+        if arguments[name] is None:
+            continue
+        for wrong in (
+            arguments[name].float(),
+            arguments[name][..., :-1],
+            arguments[name].to("meta"),
+        ):
+            with pytest.raises(RuntimeError, match=f"{name}: expected"):
+                op(**{**arguments, name: wrong})
+    with pytest.raises(RuntimeError, match="along_weight_hr: expected None"):
+        op(**{**arguments, "along_weight_hr": torch.zeros(3, 7, dtype=torch.float64)})

@@ -103,3 +103,15 @@ def test_editing_the_output_in_place_is_refused(cell: str) -> None:
     output.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
+
+
+@each_cell
+def test_editing_the_input_in_place_is_refused(cell: str) -> None:
+    """Also where its weights are frozen: the second derivative would read it."""
+    case = Case(cell)
+    module, x = case.module(fused_rnn), case.input()
+    module.requires_grad_(False).bias_hh_l0.requires_grad_(True)
+    output = module(x)[0]
+    x.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()

@@ -205,14 +205,26 @@ def test_backward_over_its_own_tape(case: Case, dtype: torch.dtype) -> None:
         assert torch.equal(before, after), name
 
 
+def test_gradients_of_the_gates_of_an_lstm_take_no_memory() -> None:
+    arguments = Case("lstm", hidden_size=16, steps=64, batch=4).recurrence(torch.float32)
+    xg = arguments["xg"].requires_grad_()
+    taken = []
+    for retain_graph in (True, False):
+        output = functional.recurrence(**arguments)[0]
+        options = {"outputs": output, "inputs": xg, "grad_outputs": torch.ones_like(output)}
+        taken.append(allocated(torch.autograd.grad, options | {"retain_graph": retain_graph})[0])
+    assert taken[0] - taken[1] == xg.nbytes
+
+
+@pytest.mark.parametrize("alias", [lambda t: t, lambda t: t.detach()], ids=["itself", "memory"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_tape_that_others_hold_is_not_written_to(cell: str) -> None:
+def test_a_tape_that_others_hold_is_not_written_to(cell: str, alias: Any) -> None:
     arguments = Case(cell).layer()
     arguments["input"].requires_grad_()
     held: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def hold(tensor: torch.Tensor) -> torch.Tensor:
-        held.append((tensor, tensor.clone()))
+        held.append((alias(tensor), tensor.clone()))
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):

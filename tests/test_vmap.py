@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils._pytree import tree_leaves, tree_map
 
-from cases import CELLS, Case, each_cell, over
+from cases import CELLS, Case, each_cell, over, random
 from fused_rnn import functional
 from test_memory import Recorder
 from test_reference import both_directions, each_op
@@ -261,3 +261,20 @@ def test_compiled(cell: str) -> None:
     of_each = vmap(grad(scalar(function)), (dims,))
     compiled = torch.compile(of_each, fullgraph=True, backend="aot_eager")
     assert_close(compiled(tensors), of_each(tensors))
+
+
+def test_one_of_the_gradients_of_a_gradient() -> None:
+    """vmap over the direction of one weight's gradient alone."""
+    layer = Case("gru").layer()
+    input, weight = layer.pop("input"), layer.pop("weight_ih")
+
+    def gradients(input: Tensor, weight: Tensor) -> Any:
+        function = lambda i, w: functional.layer(input=i, weight_ih=w, **layer)[0]  # noqa: E731
+        output, pull = vjp(function, input, weight)
+        return pull(output)
+
+    _, pull = vjp(gradients, input, weight)
+    along = random(3, *weight.shape, dtype=torch.float64, seed=30)
+    found = vmap(lambda one: pull((input, one)))(along)
+    for sample, one in enumerate(along):
+        assert_close([g[sample] for g in found], list(pull((input, one))))

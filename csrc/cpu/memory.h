@@ -1,5 +1,5 @@
-// Large arrays that are new to the process at every call: malloc gives their memory back to the system
-// and taking it again, 4 KiB at a time, costs a good part of such a call.
+// Large arrays may be new to the process at every call (glibc maps those of over 32 MiB anew, and gives
+// the end of its heap back): to take their memory 4 KiB at a time costs a good part of such a call.
 #pragma once
 #include <cstddef>
 

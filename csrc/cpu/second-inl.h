@@ -43,7 +43,8 @@ class SecondPass {
     copy<T>(zero_, nullptr, p_.out);
   }
 
-  int64_t shares() const { return max(p_.batch, 1); }
+  // The weights' gradients may have more threads than the steps.
+  int64_t shares() const { return max(p_.batch, ceil_div(gates_, W)); }
 
   void allocate(int count) {
     d_weight_hh_.allocate(count);

@@ -248,8 +248,8 @@ struct LinearBackwardNode : FormulaNode<LinearBackwardNode, 3, 0> {
     const auto &grad_output = saved[0], &input = saved[1], &weight = saved[2];
     variable_list result(3);  // of grad_output, input, weight
     if (wanted[0]) {
-      const auto add = [&](const Tensor& term) {
-        result[0] = result[0].defined() ? result[0].add_(term) : term;
+      const auto add = [&](const Tensor& term) {  // not in place: vmap may have batched one alone
+        result[0] = result[0].defined() ? at::add(result[0], term) : term;
       };
       if (along_input.defined()) add(call<Linear>({along_input, weight, std::nullopt}));
       if (along_weight.defined()) add(call<Linear>({input, along_weight, maybe(along_bias)}));

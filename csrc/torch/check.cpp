@@ -145,6 +145,19 @@ void check_state_and_weights(const Like& like, const Sizes& sizes, const SymInt&
   like.check("weight_hr", in.weight_hr, {sizes.out, sizes.hidden}, "[proj_size, hidden]");
 }
 
+// An array with a row for each step and sequence.
+template <class MaybeOrTensor>
+void check_features(const Like& like, const Sizes& sizes, const char* name,
+                    const MaybeOrTensor& tensor, const SymInt& width,
+                    std::optional<at::ScalarType> dtype = std::nullopt) {
+  if (sizes.packed) {
+    like.check(name, tensor, {sizes.rows, width}, "[rows, features]", dtype);
+  } else {
+    like.check(name, tensor, {sizes.leading[0], sizes.leading[1], width},
+               "[steps, batch, features]", dtype);
+  }
+}
+
 // The sizes; a tensor that torch.func has wrapped has no memory to read them from.
 std::vector<int64_t> numbers(const Tensor& batch_sizes) {
   std::vector<int64_t> result(batch_sizes.size(0));
@@ -226,19 +239,10 @@ Sizes check(const BackwardInputs& in) {
   like.check("grad_h_n", in.grad_h_n, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
   like.check("grad_c_n", in.grad_c_n, {sizes.batch, sizes.hidden}, "[batch, hidden]");
   const auto compute = compute_dtype(in.output.scalar_type());
-  const auto check_features = [&](const char* name, const auto& tensor, const SymInt& width,
-                                  std::optional<at::ScalarType> dtype = std::nullopt) {
-    if (sizes.packed) {
-      like.check(name, tensor, {sizes.rows, width}, "[rows, features]", dtype);
-    } else {
-      like.check(name, tensor, {sizes.leading[0], sizes.leading[1], width},
-                 "[steps, batch, features]", dtype);
-    }
-  };
-  check_features("output", in.output, sizes.out);
-  check_features("grad_output", in.grad_output, sizes.out);
-  check_features("cells", in.cells, sizes.hidden, compute);
-  check_features("tape", in.tape, sizes.hidden * sizes.cell.tape, compute);
+  check_features(like, sizes, "output", in.output, sizes.out);
+  check_features(like, sizes, "grad_output", in.grad_output, sizes.out);
+  check_features(like, sizes, "cells", in.cells, sizes.hidden, compute);
+  check_features(like, sizes, "tape", in.tape, sizes.hidden * sizes.cell.tape, compute);
   return sizes;
 }
 
@@ -246,18 +250,16 @@ Sizes check(const DoubleBackwardInputs& in) {
   const Sizes sizes = check(in.forward());
   const SymInt gates = in.weight_hh.sym_size(0);
   const Like like("xg", in.xg);
-  const auto check_rows_of = [&](const char* name, const MaybeTensor& tensor, const SymInt& width) {
-    if (!defined(tensor)) return;
-    TORCH_CHECK(tensor->sym_sizes() == c10::SymIntArrayRef(sizes.with(width)), name,
-                ": expected shape ", c10::SymIntArrayRef(sizes.with(width)), ", but got ",
-                tensor->sym_sizes());
-  };
   if (!sizes.cell.has_c) {
     check_present("grad_c_n", in.grad_c_n, false, sizes.cell);
     check_present("along_c_0", in.along_c_0, false, sizes.cell);
   }
-  check_rows_of("grad_output", in.grad_output, sizes.out);
-  check_rows_of("along_xg", in.along_xg, gates);
+  TORCH_CHECK(!defined(in.along_bias_hh) || defined(in.bias_hh),
+              "along_bias_hh: expected None without bias_hh, but got a tensor");
+  TORCH_CHECK(!defined(in.along_weight_hr) || defined(in.weight_hr),
+              "along_weight_hr: expected None without weight_hr, but got a tensor");
+  check_features(like, sizes, "grad_output", in.grad_output, sizes.out);
+  check_features(like, sizes, "along_xg", in.along_xg, gates);
   for (const auto& [name, tensor] :
        {std::pair("grad_h_n", &in.grad_h_n), std::pair("along_h_0", &in.along_h_0)}) {
     like.check(name, *tensor, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");

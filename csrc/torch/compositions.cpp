@@ -47,6 +47,7 @@ Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const Maybe
   TORCH_CHECK(defined(input),
               "input: expected what output was made from, since a derivative of "
               "recurrence_backward is wanted, but got None");
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return defined(weight_ih) ? call<Linear>({*input, *weight_ih, bias_ih}) : *input;
 }
 

@@ -143,9 +143,11 @@ Layer::Outputs layer(const LayerInputs& in) { return without_tape(forward(in, /*
 
 LayerTrain::Outputs layer_train(const LayerInputs& in) { return forward(in, /*train=*/true); }
 
-// Whether nobody else can ever read this tensor's memory, so that a kernel may write over it.
+// Whether nobody else can ever read this tensor's memory, so that a kernel may write over it. Memory
+// that is not torch's own, such as an array of NumPy's, cannot be resized.
 bool held_here_alone(const MaybeTensor& tensor) {
-  return defined(tensor) && tensor->use_count() == 1 && tensor->storage().use_count() == 1;
+  return defined(tensor) && tensor->use_count() == 1 && tensor->storage().use_count() == 1 &&
+         tensor->storage().resizable();
 }
 
 template <class T>
@@ -159,7 +161,7 @@ RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) 
   const CellInfo& cell = shared.sizes.cell;
   const Tensor own_tape = alone ? tape : Tensor();
   const bool on_tape = own_tape.defined() && cell.same_gates && cell.tape == cell.gates;
-  const Tensor d_xg = on_tape ? own_tape : empty(output, shared.sizes.with(gates));
+  const Tensor d_xg = on_tape ? own_tape.detach() : empty(output, shared.sizes.with(gates));
   Tensor d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr;
   const auto [want_h_0, want_weight_hh, want_bias_hh, want_weight_hr] = in.output_mask;
   if (want_h_0) d_h_0 = empty(output, in.h_0.sym_sizes());

@@ -52,7 +52,7 @@ struct FormulaNode : torch::autograd::Node {
     variable_list saved = unpack();
     // As the engine would after this call; the formula may then own what it is given.
     if (!torch::autograd::get_current_graph_task_keep_graph()) release();
-    return Self::formula(grads, std::move(saved), attributes, wanted());
+    return run(grads, std::move(saved), attributes, wanted());
   }
 
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
@@ -98,6 +98,13 @@ struct FormulaNode : torch::autograd::Node {
     for (auto& saved : outputs) saved.reset_data();
   }
 
+  // Autocast has chosen the dtypes of forward, and chooses none here.
+  static variable_list run(const variable_list& grads, variable_list&& saved,
+                           const Attributes& attributes, const std::vector<bool>& wanted) {
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+    return Self::formula(grads, std::move(saved), attributes, wanted);
+  }
+
   variable_list unpack() {
     variable_list tensors;
     tensors.reserve(kInputs + kOutputs);
@@ -120,7 +127,7 @@ struct FormulaNode : torch::autograd::Node {
     Attributes attributes;
     attributes.cell = packed.unpack<std::string>();
     attributes.reverse = packed.unpack<bool>();
-    return Self::formula(grads, std::move(tensors), attributes, packed.unpack<std::vector<bool>>());
+    return run(grads, std::move(tensors), attributes, packed.unpack<std::vector<bool>>());
   }
 };
 

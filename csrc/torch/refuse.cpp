@@ -19,6 +19,8 @@ void refuse_all(torch::Library& m) {
   m.impl("recurrence", Kernel<Recurrence, refuse<Recurrence>>::call);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, refuse<RecurrenceTrain>>::call);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, refuse<RecurrenceBackward>>::call);
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, refuse<RecurrenceDoubleBackward>>::call);
 }
 
 #if !defined(FUSED_RNN_CUDA)

@@ -81,8 +81,8 @@ class Unrolled {
     const V dr = in_rows([](const Moment& m) { return m.dr; });
     Arguments<V> result;
     result.xg = in_rows([](const Moment& m) { return m.dx; });
-    result.h_0 = steps_.empty() ? grad_last.h : join(d_h_0, 0);
-    result.c_0 = steps_.empty() ? grad_last.c : join(d_c_0, 0);
+    result.h_0 = steps_.empty() ? copy(grad_last.h) : join(d_h_0, 0);
+    result.c_0 = steps_.empty() ? copy(grad_last.c) : join(d_c_0, 0);
     result.weight_hh = times(transposed(dr), in_rows([](const Moment& m) { return m.before.h; }));
     result.bias_hh = map(dr, [](const Tensor& t) { return t.sum(0); });
     if (projected()) {
@@ -101,6 +101,11 @@ class Unrolled {
   bool projected() const { return defined(a_.weight_hr); }
   static bool defined(const Array& a) { return a.defined(); }
   static bool defined(const Dual<Array>& a) { return a.value.defined(); }
+
+  // A result that shares no memory with another.
+  static V copy(const V& a) {
+    return map(a, [](const Tensor& t) { return t.clone(); });
+  }
 
   // Of the sequences of step s, how many go on.
   int64_t go_on(size_t s) const { return s + 1 < steps_.size() ? steps_[s + 1].kept : 0; }
@@ -150,12 +155,12 @@ class Unrolled {
 
   // Of each sequence the state after its last step.
   V last(V State<V>::* part, const V& initial) const {
-    if (steps_.empty()) return map(initial, [](const Tensor& t) { return t.clone(); });
+    if (steps_.empty()) return copy(initial);
     Parts<V> parts;
     for (size_t s = steps_.size(); s-- > 0;) {
       add(parts, moments_[s].after.*part, go_on(s), steps_[s].size);
     }
-    return join(parts, 0);
+    return parts.size() == 1 ? copy(join(parts, 0)) : join(parts, 0);
   }
 
   const Arguments<V>& a_;
