@@ -70,8 +70,6 @@ ForwardInputs forward_inputs(const BackwardInputs& in, const Tensor& xg) {
           in.weight_hr, in.batch_sizes, in.cell, in.reverse};
 }
 
-Dual<Array> dual(const Array& value, const Array& tangent) { return {value, tangent}; }
-
 }  // namespace
 
 RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in) {
