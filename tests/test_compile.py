@@ -78,6 +78,41 @@ def test_opcheck_of_backward(case: Case, reverse: bool) -> None:
                 torch.library.opcheck(OPS.recurrence_backward.default, arguments, test_utils=checks)
 
 
+@pytest.mark.slow
+@each_direction
+@over(OP_CASES)
+def test_opcheck_of_double_backward(case: Case, reverse: bool) -> None:
+    arguments = op_arguments("recurrence", case, reverse)
+    output, h_n, c_n = OPS.recurrence(*arguments)
+    along = [a.detach() if isinstance(a, Tensor) else a for a in arguments[:6]]
+    # Its derivative is unrolled, for which a tracer would have to know the numbers in batch_sizes.
+    traced = () if case.lengths else ("test_aot_dispatch_dynamic",)
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor", *traced)
+    for grads in ((output, h_n, c_n), (output, None, None)):
+        given = [g if g is None else g.detach() for g in grads]
+        overload = OPS.recurrence_double_backward.default
+        torch.library.opcheck(overload, (*given, *along, *arguments), test_utils=checks)
+
+
+@each_cell
+def test_tangents_of_ragged_data_while_tracing(cell: str) -> None:
+    """It needs numbers that a tracer has not: an error, and no crash."""
+    case = Case(cell, steps=3, batch=2, lengths=(3, 2))
+    arguments = case.recurrence()
+    sizes = arguments.pop("batch_sizes")
+
+    def tangent(xg: Tensor, sizes: Tensor) -> Tensor:
+        def function(xg: Tensor) -> Tensor:
+            given = {**arguments, "xg": xg, "batch_sizes": sizes}
+            return fused_rnn.functional.recurrence(**given)[0]
+
+        return torch.func.jvp(function, (xg,), (xg,))[1]
+
+    compiled = torch.compile(tangent, backend="aot_eager", fullgraph=True)
+    with pytest.raises(Exception, match=r"(?i)data.dependent|item|unbacked"):
+        compiled(arguments["xg"], sizes)
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @each_cell
 def test_compiled_training(cell: str, backend: str) -> None:

@@ -158,13 +158,13 @@ void check_features(const Like& like, const Sizes& sizes, const char* name,
   }
 }
 
-// The sizes; a tensor that torch.func has wrapped has no memory to read them from.
+// The sizes; a tensor that torch.func or a tracer has wrapped has no memory to read them from.
 std::vector<int64_t> numbers(const Tensor& batch_sizes) {
   std::vector<int64_t> result(batch_sizes.size(0));
   const Tensor counts = batch_sizes.has_storage() ? batch_sizes.contiguous() : batch_sizes;
+  const int64_t* data = counts.has_storage() ? counts.const_data_ptr<int64_t>() : nullptr;
   for (size_t t = 0; t < result.size(); ++t) {
-    result[t] = counts.has_storage() ? counts.const_data_ptr<int64_t>()[t]
-                                     : counts.select(0, static_cast<int64_t>(t)).item<int64_t>();
+    result[t] = data ? data[t] : counts.select(0, static_cast<int64_t>(t)).item<int64_t>();
   }
   return result;
 }
