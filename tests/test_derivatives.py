@@ -40,20 +40,15 @@ def repeated(function: Any, arguments: dict[str, Any], order: int, **options: An
 
 @both_directions
 @each_op
-@over(CASES)
-def test_second_order(case: Case, op: str, reverse: bool) -> None:
+@pytest.mark.parametrize(
+    ("order", "case"),
+    [*((2, case) for case in CASES), *((3, case) for case in SMALL_CASES)],
+    ids=str,
+)
+def test_order(order: int, case: Case, op: str, reverse: bool) -> None:
     arguments = getattr(case, op)()
-    ours = repeated(getattr(functional, op), arguments, 2, reverse=reverse)
-    assert_same_to_scale(ours, repeated(REFERENCES[op], arguments, 2, reverse=reverse))
-
-
-@both_directions
-@each_op
-@over(SMALL_CASES)
-def test_third_order(case: Case, op: str, reverse: bool) -> None:
-    arguments = getattr(case, op)()
-    ours = repeated(getattr(functional, op), arguments, 3, reverse=reverse)
-    assert_same_to_scale(ours, repeated(REFERENCES[op], arguments, 3, reverse=reverse))
+    ours = repeated(getattr(functional, op), arguments, order, reverse=reverse)
+    assert_same_to_scale(ours, repeated(REFERENCES[op], arguments, order, reverse=reverse))
 
 
 def tangents(function: Any, arguments: dict[str, Any], **options: Any) -> Results:

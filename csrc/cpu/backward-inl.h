@@ -118,9 +118,7 @@ class BackwardPass {
       __builtin_memset(carry, 0, carry_row_ * sizeof(T));
       if (a_.grad_h_n) __builtin_memcpy(carry, a_.grad_h_n + b * p_.out, p_.out * sizeof(T));
       if (a_.d_c_0) {
-        T* dc = a_.d_c_0 + b * p_.hidden;
-        a_.grad_c_n ? __builtin_memcpy(dc, a_.grad_c_n + b * p_.hidden, p_.hidden * sizeof(T))
-                    : __builtin_memset(dc, 0, p_.hidden * sizeof(T));
+        copy(a_.d_c_0 + b * p_.hidden, offset(a_.grad_c_n, b * p_.hidden), p_.hidden);
       }
     }
   }

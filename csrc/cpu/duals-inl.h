@@ -27,10 +27,6 @@ FR_FN void store(Duals<T> to, Dual<Vec<T>> v, Lanes lanes) {
 }
 
 template <class T>
-FR_FN void copy(T* to, std::type_identity_t<const T*> from, int64_t n) {
-  from ? __builtin_memcpy(to, from, n * sizeof(T)) : __builtin_memset(to, 0, n * sizeof(T));
-}
-template <class T>
 FR_FN void copy(Duals<T> to, std::type_identity_t<Duals<const T>> from, int64_t n) {
   copy(to.value, from.value, n);
   copy(to.tangent, from.tangent, n);

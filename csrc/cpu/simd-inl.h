@@ -63,6 +63,12 @@ FR_FN void store(T* p, Vec<T> v, int64_t n) {
   __builtin_memcpy(p, &v, n * sizeof(T));
 }
 
+// n values, zeros where there is no `from`.
+template <class T>
+FR_FN void copy(T* to, std::type_identity_t<const T*> from, int64_t n) {
+  from ? __builtin_memcpy(to, from, n * sizeof(T)) : __builtin_memset(to, 0, n * sizeof(T));
+}
+
 // Lane j of the result is lane j of a where bit `stride` of j is clear (kHigh: of b, where it is
 // set), and otherwise the lane `stride` beside it in the other vector: 2x2 blocks change places.
 template <int stride, bool kHigh>

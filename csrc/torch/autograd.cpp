@@ -63,14 +63,15 @@ typename Op::Outputs run_below(c10::DispatchKeySet keys, const typename Op::Inpu
 enum Saved { kH0, kC0, kWeightHh, kWeightHr, kBatchSizes, kInput, kWeightIh, kBiasIh, kBiasHh };
 constexpr size_t kSavedInputs = kBiasHh + 1;
 
-// For the recurrence, xg is the input.
+// The first of the node's inputs. For the recurrence, xg is the input.
 template <class Node, class Inputs>
-void save_inputs(Node& node, const Inputs& in, const Tensor& input, const MaybeTensor& weight_ih,
-                 const MaybeTensor& bias_ih) {
+void save_inputs(Node& node, const Inputs& in, const MaybeTensor& input,
+                 const MaybeTensor& weight_ih, const MaybeTensor& bias_ih) {
   node.attributes = {std::string(in.cell), in.reverse};
-  node.inputs = {save(in.h_0),       save(in.c_0),         save(in.weight_hh),
-                 save(in.weight_hr), save(in.batch_sizes), save(input),
-                 save(weight_ih),    save(bias_ih),        save(in.bias_hh)};
+  SavedVariable saved[] = {save(in.h_0),       save(in.c_0),         save(in.weight_hh),
+                           save(in.weight_hr), save(in.batch_sizes), save(input),
+                           save(weight_ih),    save(bias_ih),        save(in.bias_hh)};
+  std::move(std::begin(saved), std::end(saved), node.inputs.begin());
 }
 
 // The gradients of the recurrence. The tape is handed over: a kernel may reuse the memory of one that
@@ -186,10 +187,10 @@ LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in)
 }
 
 // The op without a tape; where a gradient is wanted, its twin that keeps one.
-template <class Op, class Train>
+template <class Op, class Train, auto with_tangents>
 typename Op::Outputs with_tape_if_needed(c10::DispatchKeySet keys, const typename Op::Inputs& in) {
-  return requires_grad(in) || has_tangent(in) ? without_tape(call<Train>(in))
-                                              : run_below<Op>(keys, in);
+  if (has_tangent(in)) return with_tangents(in);
+  return requires_grad(in) ? without_tape(call<Train>(in)) : run_below<Op>(keys, in);
 }
 
 RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
@@ -197,11 +198,10 @@ RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
   if (has_tangent(in)) return unrolled_backward(in);
   const auto node = node_for<SecondOrderNode>(in);
   if (node) {
-    node->attributes = {std::string(in.cell), in.reverse};
-    node->inputs = {save(in.h_0),         save(in.c_0),         save(in.weight_hh),
-                    save(in.weight_hr),   save(in.batch_sizes), save(in.input),
-                    save(in.weight_ih),   save(in.bias_ih),     save(in.bias_hh),
-                    save(in.grad_output), save(in.grad_h_n),    save(in.grad_c_n)};
+    save_inputs(*node, in, in.input, in.weight_ih, in.bias_ih);
+    node->inputs[kSavedInputs] = save(in.grad_output);
+    node->inputs[kSavedInputs + 1] = save(in.grad_h_n);
+    node->inputs[kSavedInputs + 2] = save(in.grad_c_n);
   }
   auto result = run_below<RecurrenceBackward>(keys, in);
   if (node) set_history_of_all(result, node);
@@ -217,8 +217,8 @@ RecurrenceDoubleBackward::Outputs recurrence_double_backward(c10::DispatchKeySet
 struct LinearNode : FormulaNode<LinearNode, 2, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackward";
 
-  static variable_list formula(const variable_list& grads, variable_list saved, const Attributes&,
-                               const std::vector<bool>& wanted) {
+  static variable_list formula(const variable_list& grads, const variable_list& saved,
+                               const Attributes&, const std::vector<bool>& wanted) {
     variable_list result(3);  // of input, weight, bias
     if (!grads[0].defined()) return result;
     std::tie(result[0], result[1], result[2]) = call<LinearBackward>(
@@ -282,8 +282,11 @@ TORCH_LIBRARY_IMPL(fused_rnn, Autograd, m) {
   m.impl("linear", Kernel<Linear, linear>::call_with_keys);
   m.impl("linear_backward", Kernel<LinearBackward, linear_backward>::call_with_keys);
   m.impl("recurrence",
-         Kernel<Recurrence, with_tape_if_needed<Recurrence, RecurrenceTrain>>::call_with_keys);
-  m.impl("layer", Kernel<Layer, with_tape_if_needed<Layer, LayerTrain>>::call_with_keys);
+         Kernel<Recurrence,
+                with_tape_if_needed<Recurrence, RecurrenceTrain, unrolled>>::call_with_keys);
+  m.impl("layer",
+         Kernel<Layer,
+                with_tape_if_needed<Layer, LayerTrain, layer_of_two<Recurrence>>>::call_with_keys);
   m.impl("layer_train", Kernel<LayerTrain, layer_train>::call_with_keys);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call_with_keys);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call_with_keys);

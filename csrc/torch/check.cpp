@@ -247,16 +247,16 @@ Sizes check(const BackwardInputs& in) {
 }
 
 Sizes check(const DoubleBackwardInputs& in) {
-  const Sizes sizes = check(in.forward());
-  const SymInt gates = in.weight_hh.sym_size(0);
-  const Like like("xg", in.xg);
+  const Sizes sizes = check(in.forward);
+  const SymInt gates = in.forward.weight_hh.sym_size(0);
+  const Like like("xg", in.forward.xg);
   if (!sizes.cell.has_c) {
     check_present("grad_c_n", in.grad_c_n, false, sizes.cell);
     check_present("along_c_0", in.along_c_0, false, sizes.cell);
   }
-  TORCH_CHECK(!defined(in.along_bias_hh) || defined(in.bias_hh),
+  TORCH_CHECK(!defined(in.along_bias_hh) || defined(in.forward.bias_hh),
               "along_bias_hh: expected None without bias_hh, but got a tensor");
-  TORCH_CHECK(!defined(in.along_weight_hr) || defined(in.weight_hr),
+  TORCH_CHECK(!defined(in.along_weight_hr) || defined(in.forward.weight_hr),
               "along_weight_hr: expected None without weight_hr, but got a tensor");
   check_features(like, sizes, "grad_output", in.grad_output, sizes.out);
   check_features(like, sizes, "along_xg", in.along_xg, gates);

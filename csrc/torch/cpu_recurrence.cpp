@@ -192,15 +192,16 @@ RecurrenceDoubleBackward::Outputs run(const DoubleBackwardInputs& in, const Shar
   const auto like = [&](const MaybeTensor& tensor) {
     return defined(tensor) ? empty(shared.h_0, tensor->sym_sizes()) : Tensor();
   };
-  const Tensor xg = dense(in.xg, shared.dtype), bias_hh = in_dtype(in.bias_hh);
+  const ForwardInputs& of = in.forward;
+  const Tensor xg = dense(of.xg, shared.dtype), bias_hh = in_dtype(of.bias_hh);
   const Tensor grads[] = {in_dtype(in.grad_output), in_dtype(in.grad_h_n), in_dtype(in.grad_c_n)};
   const Tensor along[] = {in_dtype(in.along_xg),      in_dtype(in.along_h_0),
                           in_dtype(in.along_c_0),     in_dtype(in.along_weight_hh),
                           in_dtype(in.along_bias_hh), in_dtype(in.along_weight_hr)};
   const Tensor d_output = empty(shared.h_0, shared.sizes.with(shared.sizes.out));
-  const Tensor d_h_n = like(in.h_0), d_c_n = like(in.c_0);
-  const Tensor d[] = {like(in.xg),        like(in.h_0),     like(in.c_0),
-                      like(in.weight_hh), like(in.bias_hh), like(in.weight_hr)};
+  const Tensor d_h_n = like(of.h_0), d_c_n = like(of.c_0);
+  const Tensor d[] = {like(of.xg),        like(of.h_0),     like(of.c_0),
+                      like(of.weight_hh), like(of.bias_hh), like(of.weight_hr)};
   kernels<T>().second(
       shared.sizes.row,
       {shared.problem<T>(), input<T>(xg),       input<T>(bias_hh),  input<T>(grads[0]),
@@ -209,13 +210,13 @@ RecurrenceDoubleBackward::Outputs run(const DoubleBackwardInputs& in, const Shar
        result<T>(d_output), result<T>(d_h_n),   result<T>(d_c_n),   result<T>(d[0]),
        result<T>(d[1]),     result<T>(d[2]),    result<T>(d[3]),    result<T>(d[4]),
        result<T>(d[5])});
-  const auto as = [&](const Tensor& tensor) { return stored(tensor, in.xg.scalar_type()); };
+  const auto as = [&](const Tensor& tensor) { return stored(tensor, of.xg.scalar_type()); };
   return {as(d_output), as(d_h_n), as(d_c_n), as(d[0]), as(d[1]),
           as(d[2]),     as(d[3]),  as(d[4]),  as(d[5])};
 }
 
 RecurrenceDoubleBackward::Outputs recurrence_double_backward(const DoubleBackwardInputs& in) {
-  const Shared shared(check(in), in.xg, in);
+  const Shared shared(check(in), in.forward.xg, in.forward);
   return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
 }
 

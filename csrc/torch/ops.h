@@ -82,27 +82,14 @@ struct DoubleBackwardInputs {
   const MaybeTensor& along_weight_hh;
   const MaybeTensor& along_bias_hh;
   const MaybeTensor& along_weight_hr;
-  const Tensor& xg;  // from here on as in ForwardInputs
-  const Tensor& h_0;
-  const MaybeTensor& c_0;
-  const Tensor& weight_hh;
-  const MaybeTensor& bias_hh;
-  const MaybeTensor& weight_hr;
-  const MaybeTensor& batch_sizes;
-  std::string_view cell;
-  bool reverse;
+  ForwardInputs forward;
 
-  ForwardInputs forward() const {
-    return {xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse};
+  auto gradients() const {
+    return std::tie(grad_output, grad_h_n, grad_c_n, along_xg, along_h_0, along_c_0,
+                    along_weight_hh, along_bias_hh, along_weight_hr);
   }
-  auto differentiable() const {
-    return std::tuple_cat(std::tie(grad_output, grad_h_n, grad_c_n, along_xg, along_h_0, along_c_0,
-                                   along_weight_hh, along_bias_hh, along_weight_hr),
-                          forward().differentiable());
-  }
-  auto all() const {
-    return std::tuple_cat(differentiable(), std::tie(batch_sizes, cell, reverse));
-  }
+  auto differentiable() const { return std::tuple_cat(gradients(), forward.differentiable()); }
+  auto all() const { return std::tuple_cat(gradients(), forward.all()); }
 };
 
 // The projection before the recurrence: a linear layer, as at::linear.

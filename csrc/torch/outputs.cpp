@@ -38,15 +38,16 @@ RecurrenceBackward::Outputs new_gradients(const Sizes& sizes, const BackwardInpu
 RecurrenceDoubleBackward::Outputs new_gradients(const Sizes& sizes,
                                                 const DoubleBackwardInputs& in) {
   const auto like = [](const MaybeTensor& t) { return defined(t) ? empty_like(*t) : Tensor(); };
-  return {empty(in.xg, sizes.with(sizes.out)),
-          like(in.h_0),
-          like(in.c_0),
-          like(in.xg),
-          like(in.h_0),
-          like(in.c_0),
-          like(in.weight_hh),
-          like(in.bias_hh),
-          like(in.weight_hr)};
+  const ForwardInputs& of = in.forward;
+  return {empty(of.xg, sizes.with(sizes.out)),
+          like(of.h_0),
+          like(of.c_0),
+          like(of.xg),
+          like(of.h_0),
+          like(of.c_0),
+          like(of.weight_hh),
+          like(of.bias_hh),
+          like(of.weight_hr)};
 }
 
 }  // namespace fused_rnn

@@ -70,25 +70,33 @@ ForwardInputs forward_inputs(const BackwardInputs& in, const Tensor& xg) {
           in.weight_hr, in.batch_sizes, in.cell, in.reverse};
 }
 
-}  // namespace
-
-RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in) {
+RecurrenceTrain::Outputs forward(const ForwardInputs& in, bool train) {
   const Sizes sizes = check(in);
   const Problem problem(sizes, in.xg, in.batch_sizes, in.reverse);
   const Arguments<Array> arguments = problem.in(in);
-  const auto& [has_c, tape] = std::pair(sizes.cell.has_c, sizes.cell.tape);
+  const CellInfo& cell = sizes.cell;
   RecurrenceTrain::Outputs outputs;
   problem.with(arguments, [&](auto recurrence) {
-    const Results<Array> made = recurrence.forward();
-    outputs = {problem.out_rows(made.output, sizes.out), problem.out(made.h_n, in.h_0.sym_sizes()),
-               has_c ? problem.out(made.c_n, in.c_0->sym_sizes()) : Tensor(),
-               has_c ? problem.kept(made.cells, sizes.hidden) : Tensor(),
-               tape ? problem.kept(made.tape, sizes.hidden * tape) : Tensor()};
+    recurrence.forward();
+    Tensor c_n, cells, tape;
+    if (cell.has_c) c_n = problem.out(recurrence.c_n(), in.c_0->sym_sizes());
+    if (train && cell.has_c) cells = problem.kept(recurrence.cells(), sizes.hidden);
+    if (train && cell.tape) tape = problem.kept(recurrence.tape(), sizes.hidden * cell.tape);
+    outputs = {problem.out_rows(recurrence.output(), sizes.out),
+               problem.out(recurrence.h_n(), in.h_0.sym_sizes()), c_n, cells, tape};
   });
   return outputs;
 }
 
-Recurrence::Outputs unrolled(const ForwardInputs& in) { return without_tape(unrolled_train(in)); }
+}  // namespace
+
+Recurrence::Outputs unrolled(const ForwardInputs& in) {
+  return without_tape(forward(in, /*train=*/false));
+}
+
+RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in) {
+  return forward(in, /*train=*/true);
+}
 
 RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in) {
   check(in);
@@ -118,8 +126,9 @@ RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in) {
 
 RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardInputs& in) {
   const Sizes sizes = check(in);
-  const Problem problem(sizes, in.xg, in.batch_sizes, in.reverse);
-  const Arguments<Array> a = problem.in(in.forward());
+  const ForwardInputs& of = in.forward;
+  const Problem problem(sizes, of.xg, of.batch_sizes, of.reverse);
+  const Arguments<Array> a = problem.in(of);
   const auto dual = [&](const Array& value, const MaybeTensor& tangent) {
     return Dual<Array>{value, problem.in(tangent)};
   };
@@ -133,20 +142,20 @@ RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardI
   const State<Dual<Array>> grad_last{{problem.in(in.grad_h_n), {}}, {problem.in(in.grad_c_n), {}}};
   RecurrenceDoubleBackward::Outputs outputs;
   problem.with(arguments, [&](auto recurrence) {
-    const auto made = recurrence.forward();
+    recurrence.forward();
     const auto d = recurrence.backward(grad_output, grad_last);
     const auto like = [&](const Dual<Array>& gradient, const MaybeTensor& argument) {
       return defined(argument) ? problem.out(gradient.tangent, argument->sym_sizes()) : Tensor();
     };
-    outputs = {problem.out_rows(made.output.tangent, sizes.out),
-               like(made.h_n, in.h_0),
-               like(made.c_n, in.c_0),
-               like(d.xg, in.xg),
-               like(d.h_0, in.h_0),
-               like(d.c_0, in.c_0),
-               like(d.weight_hh, in.weight_hh),
-               like(d.bias_hh, in.bias_hh),
-               like(d.weight_hr, in.weight_hr)};
+    outputs = {problem.out_rows(recurrence.output().tangent, sizes.out),
+               like(recurrence.h_n(), of.h_0),
+               like(recurrence.c_n(), of.c_0),
+               like(d.xg, of.xg),
+               like(d.h_0, of.h_0),
+               like(d.c_0, of.c_0),
+               like(d.weight_hh, of.weight_hh),
+               like(d.bias_hh, of.bias_hh),
+               like(d.weight_hr, of.weight_hr)};
   });
   return outputs;
 }

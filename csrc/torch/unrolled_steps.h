@@ -14,11 +14,6 @@ struct Arguments {
   V xg, h_0, c_0, weight_hh, bias_hh, weight_hr;  // xg: [rows, gates * hidden]
 };
 template <class V>
-struct Results {
-  V output, h_n, c_n, cells, tape;  // output, cells, tape: [rows, features]
-};
-
-template <class V>
 V times(const V& a, const V& b) {
   return map(a, b, [](const Tensor& x, const Tensor& y) { return at::matmul(x, y); });
 }
@@ -33,9 +28,14 @@ class Unrolled {
 
  public:
   Unrolled(const Arguments<V>& arguments, const std::vector<Step>& steps, int64_t hidden)
-      : a_(arguments), steps_(steps), hidden_(hidden), moments_(steps.size()) {}
+      : a_(arguments),
+        weight_hh_t_(transposed(arguments.weight_hh)),
+        weight_hr_t_(transposed(arguments.weight_hr)),
+        steps_(steps),
+        hidden_(hidden),
+        moments_(steps.size()) {}
 
-  Results<V> forward() {
+  void forward() {
     State<V> state{};
     for (size_t s = 0; s < steps_.size(); ++s) {
       const Step& step = steps_[s];
@@ -47,14 +47,23 @@ class Unrolled {
       split(recurrent(now.before.h, step.size), r);
       now.after = Cell::step(x, r, now.before, now.tape);
       now.hidden = now.after.h;
-      if (projected()) now.after.h = times(now.hidden, transposed(a_.weight_hr));
+      if (projected()) now.after.h = times(now.hidden, weight_hr_t_);
       state = now.after;
     }
-    const auto tape = [&](const Moment& m) { return merged<Cell::kTape>(m.tape); };
-    return {in_rows([](const Moment& m) { return m.after.h; }), last(&State<V>::h, a_.h_0),
-            last(&State<V>::c, a_.c_0), in_rows([](const Moment& m) { return m.after.c; }),
-            in_rows(tape)};
   }
+
+  // What forward made; output, cells and tape: [rows, features].
+  V output() const {
+    return in_rows([](const Moment& m) { return m.after.h; });
+  }
+  V cells() const {
+    return in_rows([](const Moment& m) { return m.after.c; });
+  }
+  V tape() const {
+    return in_rows([&](const Moment& m) { return merged<Cell::kTape>(m.tape); });
+  }
+  V h_n() const { return last(&State<V>::h, a_.h_0); }
+  V c_n() const { return last(&State<V>::c, a_.c_0); }
 
   // The gradients of the arguments, after forward.
   Arguments<V> backward(const V& grad_output, const State<V>& grad_last) {
@@ -127,7 +136,7 @@ class Unrolled {
 
   V recurrent(const V& h, int64_t size) const {
     const V bias = map(a_.bias_hh, [&](const Tensor& t) { return t.expand({size, t.size(0)}); });
-    return times(h, transposed(a_.weight_hh)) + bias;
+    return times(h, weight_hh_t_) + bias;
   }
 
   // The features of a as gates, and N values as features.
@@ -164,6 +173,7 @@ class Unrolled {
   }
 
   const Arguments<V>& a_;
+  const V weight_hh_t_, weight_hr_t_;
   const std::vector<Step>& steps_;
   const int64_t hidden_;
   std::vector<Moment> moments_;
