@@ -55,7 +55,6 @@ CLOSING = """\
   are one operator in the graph for each layer and direction, whatever the number of steps.
 - **Dynamic sizes**: where two sizes are equal when PyTorch traces, it takes them for one. Trace
   with a batch that is not the number of features.
-- **AOTInductor** wants every result of an operator to be a tensor, and RNN and GRU have no `c_n`.
 - **Autocast** on a CPU leaves torch.nn's GRU in float32; its numbers are right.
 - **Packed sequences** compile to one graph with `torch._dynamo.config.capture_scalar_outputs` only
   (`tests/test_compile.py`).

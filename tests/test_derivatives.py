@@ -9,6 +9,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
 import fused_rnn
+from backends import CUDA, STEPS, Backend, over_backends
 from cases import CASES, REGIME_CASES, Case, each_cell, over, random
 from compare import Results, assert_same, floating, leaf, tensors_in
 from fused_rnn import functional
@@ -35,7 +36,7 @@ def repeated(function: Any, arguments: dict[str, Any], order: int, **options: An
         found = torch.autograd.grad(
             squares(found), list(leaves.values()), create_graph=True, materialize_grads=True
         )
-    return {name: gradient.detach() for name, gradient in zip(leaves, found, strict=True)}
+    return {name: gradient.detach().cpu() for name, gradient in zip(leaves, found, strict=True)}
 
 
 @both_directions
@@ -55,7 +56,8 @@ def tangents(function: Any, arguments: dict[str, Any], **options: Any) -> Result
     """The results along random tangents of all arguments, and along one of each alone."""
     given = floating(arguments)
     along = {
-        n: random(*t.shape, dtype=t.dtype, seed=20 + i) for i, (n, t) in enumerate(given.items())
+        n: random(*t.shape, dtype=t.dtype, seed=20 + i).to(t.device)
+        for i, (n, t) in enumerate(given.items())
     }
     found = {}
     for names in ([*given], *([name] for name in given)):
@@ -68,7 +70,7 @@ def tangents(function: Any, arguments: dict[str, Any], **options: Any) -> Result
                 found[f"{name} along {names}"] = (
                     torch.zeros_like(result) if tangent is None else tangent
                 )
-    return {name: tangent.detach() for name, tangent in found.items()}
+    return {name: tangent.detach().cpu() for name, tangent in found.items()}
 
 
 @both_directions
@@ -78,6 +80,19 @@ def test_forward_mode(case: Case, op: str, reverse: bool) -> None:
     arguments = getattr(case, op)()
     ours = tangents(getattr(functional, op), arguments, reverse=reverse)
     assert_same(ours, tangents(REFERENCES[op], arguments, reverse=reverse))
+
+
+@over_backends(STEPS, CUDA)
+@both_directions
+@over(SMALL_CASES)
+def test_second_order_and_forward_mode_on_cuda(case: Case, reverse: bool, backend: Backend) -> None:
+    arguments = case.recurrence()
+    placed, function = backend.place(arguments), functional.recurrence
+    reference = REFERENCES["recurrence"]
+    ours = repeated(function, placed, 2, reverse=reverse)
+    assert_same_to_scale(ours, repeated(reference, arguments, 2, reverse=reverse))
+    ours = tangents(function, placed, reverse=reverse)
+    assert_same(ours, tangents(reference, arguments, reverse=reverse))
 
 
 @both_directions

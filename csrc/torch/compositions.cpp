@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
+#include "torch/outputs.h"
+#include "torch/unrolled.h"
+
 namespace fused_rnn {
 
 namespace {
@@ -11,6 +14,12 @@ namespace {
 void check_device(const char* name, const MaybeTensor& tensor, const Tensor& like) {
   TORCH_CHECK(!defined(tensor) || tensor->device() == like.device(), name, ": expected device ",
               like.device(), ", but got ", tensor->device());
+}
+
+// torch.jit.trace knows no optional results, which Train has not.
+template <class Op, class Train>
+typename Op::Outputs traced(const typename Op::Inputs& in) {
+  return without_tape(call<Train>(in));
 }
 
 }  // namespace
@@ -43,17 +52,14 @@ LinearBackward::Outputs aten_linear_backward(const LinearBackwardInputs& in) {
           want_bias ? grad.sum(at::IntArrayRef({0})) : Tensor()};
 }
 
-Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih) {
-  TORCH_CHECK(defined(input),
-              "input: expected what output was made from, since a derivative of "
-              "recurrence_backward is wanted, but got None");
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  return defined(weight_ih) ? call<Linear>({*input, *weight_ih, bias_ih}) : *input;
-}
-
 TORCH_LIBRARY_IMPL(fused_rnn, Meta, m) {
   m.impl("linear", Kernel<Linear, aten_linear>::call);
   m.impl("linear_backward", Kernel<LinearBackward, aten_linear_backward>::call);
+}
+
+TORCH_LIBRARY_IMPL(fused_rnn, Tracer, m) {
+  m.impl("layer", Kernel<Layer, traced<Layer, LayerTrain>>::call);
+  m.impl("recurrence", Kernel<Recurrence, traced<Recurrence, RecurrenceTrain>>::call);
 }
 
 TORCH_LIBRARY_IMPL(fused_rnn, FuncTorchBatched, m) {
@@ -61,6 +67,8 @@ TORCH_LIBRARY_IMPL(fused_rnn, FuncTorchBatched, m) {
   m.impl("linear_backward", Kernel<LinearBackward, aten_linear_backward>::call);
   m.impl("layer", Kernel<Layer, layer_of_two<Recurrence>>::call);
   m.impl("layer_train", Kernel<LayerTrain, layer_of_two<RecurrenceTrain>>::call);
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, unrolled_double_backward>::call);
 }
 
 }  // namespace fused_rnn

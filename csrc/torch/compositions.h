@@ -8,9 +8,6 @@ namespace fused_rnn {
 Tensor aten_linear(const LinearInputs& in);
 LinearBackward::Outputs aten_linear_backward(const LinearBackwardInputs& in);
 
-// xg, or in a layer what it is made from: what a derivative of recurrence_backward starts from.
-Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih);
-
 // A layer as two ops, of which the second is Op.
 template <class Op>
 typename Op::Outputs layer_of_two(const LayerInputs& in) {

@@ -9,6 +9,7 @@
 #include <c10/core/DeviceGuard.h>
 
 #include "torch/cuda_recurrence.h"
+#include "torch/unrolled.h"
 
 namespace fused_rnn {
 namespace {
@@ -212,6 +213,8 @@ RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
 
 void register_cuda_backward(torch::Library& m) {
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call);
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, unrolled_double_backward>::call);
 }
 
 }  // namespace fused_rnn

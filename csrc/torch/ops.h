@@ -143,11 +143,12 @@ using LayerSignature = Outputs(const Tensor&, const Tensor&, const MaybeTensor&,
                                const MaybeTensor&, const Tensor&, const MaybeTensor&,
                                const MaybeTensor&, const MaybeTensor&, std::string_view, bool);
 
-// An output that a cell does not have is undefined: None in Python.
+// An output that a cell does not have is None in Python: nothing in these two, as AOTInductor demands
+// of ops that stand in its programs, and an undefined tensor in the others.
 struct Recurrence {
   static constexpr const char* kName = "fused_rnn::recurrence";
   using Inputs = ForwardInputs;
-  using Outputs = std::tuple<Tensor, Tensor, Tensor>;  // output, h_n, c_n
+  using Outputs = std::tuple<Tensor, Tensor, MaybeTensor>;  // output, h_n, c_n
   using Signature = ForwardSignature<Outputs>;
 };
 

@@ -16,7 +16,7 @@ RecurrenceDoubleBackward::Outputs new_gradients(const Sizes& sizes, const Double
 
 // What recurrence and layer return of it.
 inline Recurrence::Outputs without_tape(const RecurrenceTrain::Outputs& outputs) {
-  return {std::get<0>(outputs), std::get<1>(outputs), std::get<2>(outputs)};
+  return {std::get<0>(outputs), std::get<1>(outputs), maybe(std::get<2>(outputs))};
 }
 
 }  // namespace fused_rnn

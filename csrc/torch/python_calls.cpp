@@ -54,6 +54,8 @@ PyObject* wrap(const Tensor& tensor) {
   return THPVariable_Wrap(tensor);
 }
 
+PyObject* wrap(const MaybeTensor& tensor) { return wrap(tensor.value_or(Tensor())); }
+
 template <class... Tensors>
 PyObject* wrap_all(const Tensors&... tensors) {
   return py::make_tuple(py::reinterpret_steal<py::object>(wrap(tensors))...).release().ptr();

@@ -43,6 +43,8 @@ TORCH_LIBRARY_IMPL(fused_rnn, CUDA, m) {
   m.impl("recurrence", Kernel<Recurrence, no_cuda<Recurrence>>::call);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, no_cuda<RecurrenceTrain>>::call);
   m.impl("recurrence_backward", Kernel<RecurrenceBackward, no_cuda<RecurrenceBackward>>::call);
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, no_cuda<RecurrenceDoubleBackward>>::call);
 }
 #endif
 

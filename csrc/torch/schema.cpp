@@ -1,5 +1,5 @@
 // Every op's signature, and nowhere else. A result that a cell does not have, or that is not wanted,
-// is undefined: None in Python.
+// is None in Python.
 #include <torch/library.h>
 
 TORCH_LIBRARY(fused_rnn, m) {
@@ -12,12 +12,12 @@ TORCH_LIBRARY(fused_rnn, m) {
   m.def(
       "recurrence(Tensor xg, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, Tensor? "
       "weight_hr, "
-      "Tensor? batch_sizes, str cell, bool reverse) -> (Tensor output, Tensor h_n, Tensor c_n)",
+      "Tensor? batch_sizes, str cell, bool reverse) -> (Tensor output, Tensor h_n, Tensor? c_n)",
       tags);
   m.def(
       "layer(Tensor input, Tensor weight_ih, Tensor? bias_ih, Tensor h_0, Tensor? c_0, "
       "Tensor weight_hh, Tensor? bias_hh, Tensor? weight_hr, Tensor? batch_sizes, str cell, "
-      "bool reverse) -> (Tensor output, Tensor h_n, Tensor c_n)",
+      "bool reverse) -> (Tensor output, Tensor h_n, Tensor? c_n)",
       tags);
   m.def(
       "layer_train(Tensor input, Tensor weight_ih, Tensor? bias_ih, Tensor h_0, Tensor? c_0, "

@@ -1,9 +1,6 @@
 #include "torch/unrolled.h"
 
-#include <torch/library.h>
-
 #include "torch/check.h"
-#include "torch/compositions.h"
 #include "torch/outputs.h"
 #include "torch/unrolled_steps.h"
 
@@ -98,6 +95,14 @@ RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in) {
   return forward(in, /*train=*/true);
 }
 
+Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih) {
+  TORCH_CHECK(defined(input),
+              "input: expected what output was made from, since a derivative of "
+              "recurrence_backward is wanted, but got None");
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  return defined(weight_ih) ? call<Linear>({*input, *weight_ih, bias_ih}) : *input;
+}
+
 RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in) {
   check(in);
   const Tensor xg = xg_of(in.input, in.weight_ih, in.bias_ih);
@@ -158,15 +163,6 @@ RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardI
                like(d.weight_hr, of.weight_hr)};
   });
   return outputs;
-}
-
-TORCH_LIBRARY_IMPL(fused_rnn, CUDA, m) {
-  m.impl("recurrence_double_backward",
-         Kernel<RecurrenceDoubleBackward, unrolled_double_backward>::call);
-}
-TORCH_LIBRARY_IMPL(fused_rnn, FuncTorchBatched, m) {
-  m.impl("recurrence_double_backward",
-         Kernel<RecurrenceDoubleBackward, unrolled_double_backward>::call);
 }
 
 }  // namespace fused_rnn

@@ -52,7 +52,13 @@ EMULATOR = "fiber.cpp scheduler.cpp limits.cpp report.cpp barrier.cpp block_memo
 RACE = "race.cpp race_hooks.cpp clock.cpp source_line.cpp".split()
 
 # The host side of the CUDA half, beside the kernels: it has tensors, and no sanitizer.
-GLUE = ["steps.cpp", "torch/check.cpp", "torch/outputs.cpp", "torch/cuda_*ward.cpp"]
+GLUE = [
+    "steps.cpp",
+    "torch/check.cpp",
+    "torch/outputs.cpp",
+    "torch/unrolled.cpp",
+    "torch/cuda_*ward.cpp",
+]
 
 
 class Graph:
