@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from torch.utils import cpp_extension
 from torch.utils.cpp_extension import BuildExtension, CppExtension
 
@@ -20,6 +20,7 @@ from build_backend import MINIMUM_TORCH
 from cuda_toolkit import Choice, Toolkit, choose, find_toolkit, visible_gpus
 
 RUN_TIME_DEPENDENCIES = ["numpy", "matplotlib", "tqdm"]
+EXAMPLES = ["fused_rnn.examples", "fused_rnn.examples.common"]  # examples/, installed for `course`
 
 
 def torch_minor() -> tuple[int, int]:
@@ -160,6 +161,8 @@ check_torch()
 choice = cuda_choice()
 major, minor = torch_minor()
 setup(
+    packages=[*find_packages(include=["fused_rnn*"]), *EXAMPLES],
+    package_dir={"fused_rnn.examples": "examples"},
     ext_modules=[extension(choice)],
     cmdclass={"build_ext": BuildFor},
     install_requires=[f"torch=={major}.{minor}.*", *RUN_TIME_DEPENDENCIES],

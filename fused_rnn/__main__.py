@@ -1,4 +1,4 @@
-"""`python -m fused_rnn`: the environment report, and the forecast command."""
+"""`python -m fused_rnn`: the environment report, and the commands forecast and course."""
 
 import argparse
 import io
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from . import course
 from .forecast import UserError
 from .forecast.command import add_arguments, run
 
@@ -38,12 +39,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "states the errors beside those of naive forecasts and saves a picture.",
     )
     add_arguments(forecast)
+    lessons = commands.add_parser(
+        "course",
+        help="run a chapter of the course on recurrent networks",
+        description="Without a chapter: lists them.",
+    )
+    lessons.add_argument("chapter", nargs="?", choices=course.CHAPTERS, metavar="CHAPTER")
+    lessons.add_argument(
+        "options", nargs=argparse.REMAINDER, help="the chapter's own; --help lists them"
+    )
     options = parser.parse_args(arguments)
     if options.command is None:
         from .environment import report
 
         print(report())
         return 0
+    if options.command == "course":
+        if options.chapter is None:
+            print(course.contents())
+            return 0
+        return course.run(options.chapter, options.options)
     try:
         run(options)
     except UserError as error:

@@ -1,0 +1,1 @@
+"""What the examples share; each module says what it holds."""
