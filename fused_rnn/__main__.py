@@ -54,15 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(report())
         return 0
-    if options.command == "course":
-        if options.chapter is None:
-            print(course.contents())
-            return 0
-        return course.run(options.chapter, options.options)
     try:
-        run(options)
+        if options.command == "forecast":
+            run(options)
+        elif options.chapter is None:
+            print(course.contents())
+        else:
+            return course.run(options.chapter, options.options)
     except UserError as error:
-        forecast.fail(str(error))
+        commands.choices[options.command].fail(str(error))
     except KeyboardInterrupt:
         return 130
     return 0

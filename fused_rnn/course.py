@@ -1,10 +1,16 @@
 """`python -m fused_rnn course`: the chapters of the course, each a script of `examples/`."""
 
 import ast
+import importlib.util
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from modulefinder import ModuleFinder
 from pathlib import Path
+
+from .forecast import UserError
 
 CHAPTERS = (
     "gradients",
@@ -29,16 +35,49 @@ def folder() -> Path:
 
 
 def contents() -> str:
-    """A line a chapter: its name and the first line of its script."""
+    """A line a chapter, its name and the first line of its script; and how to run one."""
     width = max(map(len, CHAPTERS))
-    return "\n".join(f"{name:{width}}  {_summary(name)}" for name in CHAPTERS)
+    lines = [f"{name:{width}}  {_summary(name)}" for name in CHAPTERS]
+    lines += ["", f"Run one: python -m fused_rnn course {CHAPTERS[0]}"]
+    lines += ["--quick makes it a small run of a few seconds, --help lists all options."]
+    return "\n".join(lines)
 
 
 def run(chapter: str, options: Sequence[str]) -> int:
-    """Runs a chapter's script with its own options; returns its exit status."""
-    return subprocess.run([sys.executable, folder() / f"{chapter}.py", *options]).returncode
+    """Runs a chapter's script with its own options; returns its exit status.
+
+    A process of its own, since a script may start others that import it. They are all in one
+    session: the terminal's Ctrl-C reaches this process alone, which ends them without a traceback.
+    """
+    script = folder() / f"{chapter}.py"
+    if missing := _missing(script):
+        raise UserError(
+            f"{chapter} needs {', '.join(missing)}, not installed here: "
+            f"pip install '{_project()}[examples]'"
+        )
+    process = subprocess.Popen([sys.executable, script, *options], start_new_session=True)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        return 130
+    return status if status >= 0 else 128 - status  # as a shell states a signal
 
 
 def _summary(chapter: str) -> str:
-    script = ast.parse((folder() / f"{chapter}.py").read_text())
+    script = ast.parse((folder() / f"{chapter}.py").read_text(encoding="utf-8"))
     return (ast.get_docstring(script) or "").partition("\n")[0]
+
+
+def _missing(script: Path) -> list[str]:
+    """The packages that the script and its own modules import and that are not installed."""
+    finder = ModuleFinder([str(script.parent)])
+    finder.run_script(str(script))
+    packages = {name.partition(".")[0] for name in finder.any_missing()}
+    return sorted(name for name in packages if importlib.util.find_spec(name) is None)
+
+
+def _project() -> str:
+    """What pip calls this package: its name where it is installed, the folder in a checkout."""
+    return "fused_rnn" if folder().parent == Path(__file__).parent else "."

@@ -3,10 +3,12 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+import course_site
 from backends import Backend
 from fused_rnn import _C
 
@@ -52,3 +54,13 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     chosen: Backend = request.param
     with chosen.active():
         yield chosen
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the course's site, built."""
+    course_site.needs("sphinx", "furo", "myst_parser", "latex2mathml")
+    folder = tmp_path_factory.mktemp("course") / "site"
+    process = course_site.build(course_site.SOURCE, folder)
+    assert process.returncode == 0, process.stderr
+    return folder
