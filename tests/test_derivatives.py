@@ -194,3 +194,24 @@ def test_double_backward_checks_its_arguments(cell: str) -> None:
                 op(**{**arguments, name: wrong})
     with pytest.raises(RuntimeError, match="along_weight_hr: expected None"):
         op(**{**arguments, "along_weight_hr": torch.zeros(3, 7, dtype=torch.float64)})
+
+
+@each_cell
+def test_nested_grad_runs_the_kernel(cell: str) -> None:
+    """torch.func differentiates with a graph for more; only where more is asked, it is unrolled."""
+    layer = Case(cell, hidden_size=3).module(fused_rnn)
+
+    def energy(x: Tensor) -> Tensor:
+        output: Tensor = layer(x)[0]
+        return output.square().sum()
+
+    def slope(x: Tensor) -> Tensor:
+        return torch.func.grad(energy)(x).square().sum()
+
+    x = random(4, 2, 5, dtype=torch.float64, seed=3)
+    for function, kernels in ((slope, True), (lambda x: torch.func.grad(slope)(x).sum(), False)):
+        with torch.profiler.profile() as profile:
+            torch.func.grad(function)(x)
+        ops = {event.key for event in profile.key_averages()}
+        assert "fused_rnn::recurrence_double_backward" in ops
+        assert ("aten::narrow" not in ops) == kernels

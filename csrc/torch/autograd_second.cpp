@@ -1,0 +1,138 @@
+// Autograd kernels of the gradients of the recurrence: its second derivative, which has a kernel, and
+// all others.
+#include <ATen/ops/alias.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/library.h>
+
+#include "torch/autograd.h"
+#include "torch/unrolled.h"
+
+namespace fused_rnn {
+namespace {
+
+// The gradient of a gradient: of grad_output, grad_h_n, grad_c_n and of what output was made from.
+struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 3, 0> {
+  static constexpr const char* kName = "FusedRnnRecurrenceBackwardBackward";
+
+  static variable_list formula(const variable_list& grads, const variable_list& saved,
+                               const Attributes& attributes, const std::vector<bool>& wanted) {
+    // Of grad_output, grad_h_n, grad_c_n, h_0, c_0, weight_hh, weight_hr, input, weight_ih, bias_ih,
+    // bias_hh; `grads` are of d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr.
+    variable_list result(11);
+    if (!any_defined(grads)) return result;
+    const Tensor* incoming = saved.data() + kSavedInputs;
+    const MaybeTensor input = maybe(saved[kInput]), weight_ih = maybe(saved[kWeightIh]);
+    const MaybeTensor bias_ih = maybe(saved[kBiasIh]);
+    const Tensor xg = xg_of(input, weight_ih, bias_ih);
+    Tensor d_xg;
+    std::tie(result[0], result[1], result[2], d_xg, result[3], result[4], result[5], result[10],
+             result[6]) =
+        call<RecurrenceDoubleBackward>(
+            {maybe(incoming[0]), maybe(incoming[1]), maybe(incoming[2]), maybe(grads[0]),
+             maybe(grads[1]), maybe(grads[2]), maybe(grads[3]), maybe(grads[4]), maybe(grads[5]),
+             xg, saved[kH0], maybe(saved[kC0]), saved[kWeightHh], maybe(saved[kBiasHh]),
+             maybe(saved[kWeightHr]), maybe(saved[kBatchSizes]), attributes.cell,
+             attributes.reverse});
+    if (weight_ih) {
+      std::tie(result[7], result[8], result[9]) =
+          call<LinearBackward>({d_xg, input, weight_ih, {wanted[7], wanted[8], wanted[9]}});
+    } else {
+      result[7] = d_xg;
+    }
+    return result;
+  }
+};
+
+RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
+                                                const BackwardInputs& in) {
+  if (has_tangent(in)) return unrolled_backward(in);
+  const auto node = node_for<SecondOrderNode>(in);
+  if (node) {
+    save_inputs(*node, in, in.input, in.weight_ih, in.bias_ih);
+    node->inputs[kSavedInputs] = save(in.grad_output);
+    node->inputs[kSavedInputs + 1] = save(in.grad_h_n);
+    node->inputs[kSavedInputs + 2] = save(in.grad_c_n);
+  }
+  auto result = run_below<RecurrenceBackward>(keys, in);
+  if (node) set_history_of_all(result, node);
+  return result;
+}
+
+std::vector<Tensor> list_of(const auto& tensors) {
+  const auto plain = [](const MaybeTensor& tensor) { return tensor.value_or(Tensor()); };
+  return std::apply([&](const auto&... each) { return std::vector<Tensor>{plain(each)...}; },
+                    tensors);
+}
+
+// The gradient of double backward: it runs again, unrolled, and ATen differentiates that.
+struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 16, 0> {
+  static constexpr const char* kName = "FusedRnnRecurrenceDoubleBackwardBackward";
+
+  static variable_list formula(const variable_list& grads, const variable_list& saved,
+                               const Attributes& attributes, const std::vector<bool>& wanted) {
+    const bool create_graph = at::GradMode::is_enabled();
+    const at::AutoGradMode with_grad(true);
+    const size_t count = wanted.size();  // what comes after them is batch_sizes
+    std::vector<MaybeTensor> again;
+    variable_list inputs, outputs, grad_outputs, result(count);
+    for (size_t i = 0; i < count; ++i) {
+      again.push_back(maybe(saved[i]));
+      if (!wanted[i]) continue;
+      // New names, at which the derivative ends; a graph goes on from them to the arguments.
+      again[i] = create_graph ? at::alias(saved[i]) : saved[i].detach().requires_grad_();
+      inputs.push_back(*again[i]);
+    }
+    const auto& a = again;
+    const MaybeTensor batch_sizes = maybe(saved[count]);
+    const auto made =
+        list_of(unrolled_double_backward({a[0],
+                                          a[1],
+                                          a[2],
+                                          a[3],
+                                          a[4],
+                                          a[5],
+                                          a[6],
+                                          a[7],
+                                          a[8],
+                                          {*a[9], *a[10], a[11], *a[12], a[13], a[14], batch_sizes,
+                                           attributes.cell, attributes.reverse}}));
+    for (size_t i = 0; i < made.size(); ++i) {
+      if (!grads[i].defined() || !made[i].defined() || !made[i].requires_grad()) continue;
+      outputs.push_back(made[i]);
+      grad_outputs.push_back(grads[i]);
+    }
+    if (outputs.empty()) return result;
+    const variable_list found =
+        torch::autograd::grad(outputs, inputs, grad_outputs, /*retain_graph=*/create_graph,
+                              create_graph, /*allow_unused=*/true);
+    for (size_t i = 0, next = 0; i < count; ++i) {
+      if (wanted[i]) result[i] = found[next++];
+    }
+    return result;
+  }
+};
+
+RecurrenceDoubleBackward::Outputs recurrence_double_backward(c10::DispatchKeySet keys,
+                                                             const DoubleBackwardInputs& in) {
+  if (has_tangent(in)) return unrolled_double_backward(in);
+  const auto node = node_for<ThirdOrderNode>(in);
+  if (node) {
+    node->attributes = {std::string(in.forward.cell), in.forward.reverse};
+    const auto tensors = list_of(in.differentiable());
+    for (size_t i = 0; i < tensors.size(); ++i) node->inputs[i] = save(tensors[i]);
+    node->inputs[tensors.size()] = save(in.forward.batch_sizes);
+  }
+  auto result = run_below<RecurrenceDoubleBackward>(keys, in);
+  if (node) set_history_of_all(result, node);
+  return result;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(fused_rnn, Autograd, m) {
+  m.impl("recurrence_backward", Kernel<RecurrenceBackward, recurrence_backward>::call_with_keys);
+  m.impl("recurrence_double_backward",
+         Kernel<RecurrenceDoubleBackward, recurrence_double_backward>::call_with_keys);
+}
+
+}  // namespace fused_rnn
