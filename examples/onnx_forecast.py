@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 import torch
 import typer
 from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ import time
 import torch
 import typer
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from tqdm import tqdm
 

@@ -2,7 +2,7 @@
 
 `RNN`, `LSTM`, `GRU` and `RNNCell`, `LSTMCell`, `GRUCell` take torch.nn's arguments and hold its
 parameters; `convert` and `revert` swap those of a model; `functional` has them as functions, and
-`reference` in plain PyTorch.
+`reference` in plain PyTorch; `diagnostics` shows a layer's gradients through time and its gates.
 """
 
 from . import _checkout
@@ -10,6 +10,7 @@ from . import _checkout
 __path__ += _checkout.installed_folders()
 __version__ = "0.1.0"
 
+from . import diagnostics as diagnostics  # noqa: E402
 from . import functional as functional  # noqa: E402
 from . import reference as reference  # noqa: E402
 from .cells import GRUCell as GRUCell  # noqa: E402

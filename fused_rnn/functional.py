@@ -131,6 +131,7 @@ def stack(
     bidirectional: bool = False,
     dropout: float = 0.0,
     batch_sizes: Tensor | None = None,
+    op: ops.Layer = ops.layer,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run a stack of recurrent layers, each on the output of the one below it.
 
@@ -144,6 +145,7 @@ def stack(
         dropout: Probability to zero a feature between two layers. Drawn where torch.nn draws it,
             so that on the CPU the same seed gives the same mask; 0 draws nothing.
         batch_sizes: As in `recurrence`.
+        op: What runs one layer in one direction, for those who watch it (`diagnostics`).
 
     Returns:
         `(output, h_n, c_n)`: the last layer's output, [..., directions * (hidden or proj)], and the
@@ -162,9 +164,7 @@ def stack(
         for index in range(first, first + directions):
             w_ih, w_hh, b_ih, b_hh, w_hr = weights[index]
             h, c, reverse = h_0[index], c_0[index], index > first
-            output, h, c = ops.layer(
-                input, w_ih, b_ih, h, c, w_hh, b_hh, w_hr, batch_sizes, cell, reverse
-            )
+            output, h, c = op(input, w_ih, b_ih, h, c, w_hh, b_hh, w_hr, batch_sizes, cell, reverse)
             outputs.append(output)
             h_n.append(h)
             if c is not None:

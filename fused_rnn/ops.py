@@ -50,6 +50,23 @@ Recurrence = Callable[
     tuple[Tensor, Tensor, Any],  # output, h_n, c_n: None where the cell has no c
 ]
 
+Layer = Callable[
+    [
+        Tensor,  # input
+        Tensor,  # weight_ih
+        Tensor | None,  # bias_ih
+        Tensor,  # h_0, and on as Recurrence
+        Tensor | None,
+        Tensor,
+        Tensor | None,
+        Tensor | None,
+        Tensor | None,
+        str,
+        bool,
+    ],
+    tuple[Tensor, Tensor, Any],
+]
+
 recurrence: Recurrence = torch.ops.fused_rnn.recurrence.default
 _layer = torch.ops.fused_rnn.layer.default
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from . import ops
 from .functional import Weights, stack
 
 RANKS = {2: "unbatched 2-D", 3: "batched 3-D"}  # in torch.nn's error messages
@@ -77,7 +78,9 @@ class RecurrentLayer(torch.nn.RNNBase):
         output, hidden = self._forward_batched(input.unsqueeze(batch_dim), hx)
         return output.squeeze(batch_dim), _map(lambda state: state.squeeze(1), hidden)
 
-    def _run(self, input: Tensor, hx: Any, batch_sizes: Tensor | None) -> tuple[Tensor, Any]:
+    def _run(
+        self, input: Tensor, hx: Any, batch_sizes: Tensor | None, op: ops.Layer = ops.layer
+    ) -> tuple[Tensor, Any]:
         """Apply the layers to an input that starts with the steps."""
         output, h_n, c_n = stack(
             self.mode.lower(),
@@ -87,6 +90,7 @@ class RecurrentLayer(torch.nn.RNNBase):
             bidirectional=self.bidirectional,
             dropout=self.dropout if self.training else 0.0,
             batch_sizes=batch_sizes,
+            op=op,
         )
         return output, h_n if c_n is None else (h_n, c_n)
 

@@ -2,17 +2,28 @@
 
 A cell maps one step's projected input `xg` [batch, gates * hidden], the state and the recurrent
 weights to the new state. It knows no time: `recurrence` owns the loop, dense or ragged, forward or
-reverse. Every operation is ATen's, so any device and any order of derivative work.
+reverse. Every operation is ATen's, so any device and any order of derivative work. A cell gives its
+gates beside its state, for those who look inside (`diagnostics`).
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 State = tuple[Tensor, ...]  # (h,) or (h, c)
-Step = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None], State]
+
+
+class Moment(NamedTuple):
+    """What a cell makes of one step."""
+
+    state: State
+    gates: tuple[Tensor, ...] = ()  # named by GATES, [batch, hidden] each
+
+
+Step = Callable[[Tensor, State, Tensor, Tensor | None, Tensor | None], Moment]
 
 
 def _rnn(activation: Callable[[Tensor], Tensor]) -> Step:
@@ -24,9 +35,9 @@ def _rnn(activation: Callable[[Tensor], Tensor]) -> Step:
         weight_hh: Tensor,
         bias_hh: Tensor | None,
         weight_hr: Tensor | None,
-    ) -> State:
+    ) -> Moment:
         (h,) = state
-        return (activation(xg + linear(h, weight_hh, bias_hh)),)
+        return Moment((activation(xg + linear(h, weight_hh, bias_hh)),))
 
     return step
 
@@ -37,13 +48,14 @@ def lstm(
     weight_hh: Tensor,
     bias_hh: Tensor | None,
     weight_hr: Tensor | None,
-) -> State:
+) -> Moment:
     """Long short-term memory; with `weight_hr` the new `h` is projected to [batch, proj]."""
     h, c = state
     i, f, g, o = (xg + linear(h, weight_hh, bias_hh)).chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    h = torch.sigmoid(o) * torch.tanh(c)
-    return (h if weight_hr is None else linear(h, weight_hr)), c
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    c = f * c + i * g
+    h = o * torch.tanh(c)
+    return Moment((h if weight_hr is None else linear(h, weight_hr), c), (i, f, g, o))
 
 
 def gru(
@@ -52,7 +64,7 @@ def gru(
     weight_hh: Tensor,
     bias_hh: Tensor | None,
     weight_hr: Tensor | None,
-) -> State:
+) -> Moment:
     """Gated recurrent unit, the reset gate applied after the recurrent product (as torch.nn's)."""
     (h,) = state
     x_r, x_z, x_n = xg.chunk(3, -1)
@@ -60,7 +72,7 @@ def gru(
     r = torch.sigmoid(x_r + h_r)
     z = torch.sigmoid(x_z + h_z)
     n = torch.tanh(x_n + r * h_n)
-    return ((1 - z) * n + z * h,)
+    return Moment(((1 - z) * n + z * h,), (r, z, n))
 
 
 STEPS: dict[str, Step] = {
@@ -68,6 +80,13 @@ STEPS: dict[str, Step] = {
     "rnn_relu": _rnn(torch.relu),
     "lstm": lstm,
     "gru": gru,
+}
+
+GATES: dict[str, tuple[str, ...]] = {
+    "rnn_tanh": (),
+    "rnn_relu": (),
+    "lstm": ("input", "forget", "cell", "output"),
+    "gru": ("reset", "update", "new"),
 }
 
 
@@ -82,8 +101,12 @@ def recurrence(
     weight_hr: Tensor | None = None,
     batch_sizes: Tensor | None = None,
     reverse: bool = False,
+    moments: list[Moment] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Run one layer in one direction; arguments and results of `functional.recurrence`."""
+    """Run one layer in one direction; arguments and results of `functional.recurrence`.
+
+    To `moments`, where given, every step is appended, in the order in which time runs.
+    """
     if batch_sizes is None:
         inputs = list(xg.unbind(0))  # steps x [batch, gates * hidden]
     else:
@@ -93,9 +116,11 @@ def recurrence(
     outputs = []
     for x in reversed(inputs) if reverse else inputs:
         rows = x.shape[0]  # the sequences that have this step are always the first rows
-        new = step(x, tuple(s[:rows] for s in state), weight_hh, bias_hh, weight_hr)
-        state = tuple(torch.cat([n, s[rows:]]) for n, s in zip(new, state, strict=True))
-        outputs.append(new[0])
+        moment = step(x, tuple(s[:rows] for s in state), weight_hh, bias_hh, weight_hr)
+        state = tuple(torch.cat([n, s[rows:]]) for n, s in zip(moment.state, state, strict=True))
+        outputs.append(moment.state[0])
+        if moments is not None:
+            moments.append(moment)
     if reverse:
         outputs.reverse()
     if not outputs:
