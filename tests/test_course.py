@@ -107,7 +107,8 @@ def test_language(pages, page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("en/")])
 def test_both_languages_have_the_same_structure(pages, page):
     def structure(page):
-        tags = ["h1", "h2", "h3", "h4", "math", "pre", "img", "table", "tr", "li"]
+        # Not inline formulas: where one language repeats a symbol, the other has a pronoun.
+        tags = ["h1", "h2", "h3", "h4", "pre", "img", "table", "tr", "li"]
         counts = {tag: len(article(pages, page).find_all(tag)) for tag in tags}
         displayed = len(article(pages, page).select(".formula"))
         return counts | {"displayed formulas": displayed, "numbers": substitutions(page)}

@@ -32,9 +32,10 @@ def install(root: Path, place: str) -> Path:
     scripts.mkdir(parents=True)
     package = root / "fused_rnn"
     package.mkdir(exist_ok=True)
-    for path in Path(fused_rnn.__file__).parent.iterdir():
-        if path.name not in ("examples", "__pycache__"):
-            (package / path.name).symlink_to(path)
+    for folder in fused_rnn.__path__:  # in a checkout the library is in another
+        for path in Path(folder).iterdir():
+            if path.name not in ("examples", "__pycache__") and not (package / path.name).exists():
+                (package / path.name).symlink_to(path)
     for name in course.CHAPTERS:
         (scripts / f"{name}.py").write_text(SCRIPT)
     return root
@@ -119,7 +120,9 @@ def test_status_of_a_script_that_a_signal_ended(chapter):
 
 def test_ctrl_c_ends_the_chapter_and_its_processes_without_a_traceback(tmp_path):
     process = start(install(tmp_path / "site", "examples"), "distributed", "wait")
-    child = int(process.stdout.readline())
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    child = int(line)
     process.send_signal(signal.SIGINT)  # as the terminal does
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "")
