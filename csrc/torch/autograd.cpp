@@ -34,6 +34,7 @@ void save_outputs(const NodePointer& node, const RecurrenceTrain::Outputs& resul
 
 struct RecurrenceNode : FormulaNode<RecurrenceNode, kSavedInputs, 3> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackward";
+  static constexpr size_t kLike[] = {kInput, kH0, kC0, kWeightHh, kBiasHh, kWeightHr};
 
   static variable_list formula(const variable_list& grads, variable_list saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
@@ -48,6 +49,8 @@ struct RecurrenceNode : FormulaNode<RecurrenceNode, kSavedInputs, 3> {
 
 struct LayerNode : FormulaNode<LayerNode, kSavedInputs, 3> {
   static constexpr const char* kName = "FusedRnnLayerBackward";
+  static constexpr size_t kLike[] = {kInput, kWeightIh, kBiasIh, kH0,
+                                     kC0,    kWeightHh, kBiasHh, kWeightHr};
 
   static variable_list formula(const variable_list& grads, variable_list saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {

@@ -9,6 +9,7 @@ namespace {
 
 struct LinearNode : FormulaNode<LinearNode, 2, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackward";
+  static constexpr size_t kLike[] = {0, 1, 0};  // of what it has, none is undefined
 
   static variable_list formula(const variable_list& grads, const variable_list& saved,
                                const Attributes&, const std::vector<bool>& wanted) {
@@ -34,6 +35,7 @@ Tensor linear(c10::DispatchKeySet keys, const LinearInputs& in) {
 // linear layers again, in each factor.
 struct LinearBackwardNode : FormulaNode<LinearBackwardNode, 3, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackwardBackward";
+  static constexpr size_t kLike[] = {0, 1, 2};
 
   static variable_list formula(const variable_list& grads, const variable_list& saved,
                                const Attributes&, const std::vector<bool>& wanted) {

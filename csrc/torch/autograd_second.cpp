@@ -1,7 +1,10 @@
 // Autograd kernels of the gradients of the recurrence: its second derivative, which has a kernel, and
 // all others.
+#include <torch/csrc/python_headers.h>
+// After Python's.
 #include <ATen/ops/alias.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/utils/pybind.h>
 #include <torch/library.h>
 
 #include "torch/autograd.h"
@@ -13,6 +16,9 @@ namespace {
 // The gradient of a gradient: of grad_output, grad_h_n, grad_c_n and of what output was made from.
 struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 3, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackwardBackward";
+  static constexpr size_t kLike[] = {kSavedInputs, kSavedInputs + 1, kSavedInputs + 2, kH0,
+                                     kC0,          kWeightHh,        kWeightHr,        kInput,
+                                     kWeightIh,    kBiasIh,          kBiasHh};
 
   static variable_list formula(const variable_list& grads, const variable_list& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
@@ -67,19 +73,23 @@ std::vector<Tensor> list_of(const auto& tensors) {
 // The gradient of double backward: it runs again, unrolled, and ATen differentiates that.
 struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 16, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceDoubleBackwardBackward";
+  static constexpr size_t kLike[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
 
   static variable_list formula(const variable_list& grads, const variable_list& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     const bool create_graph = at::GradMode::is_enabled();
+    const c10::InferenceMode no_inference(false);  // in which nothing is recorded
     const at::AutoGradMode with_grad(true);
     const size_t count = wanted.size();  // what comes after them is batch_sizes
     std::vector<MaybeTensor> again;
     variable_list inputs, outputs, grad_outputs, result(count);
     for (size_t i = 0; i < count; ++i) {
       again.push_back(maybe(saved[i]));
-      if (!wanted[i]) continue;
+      if (!again[i]) continue;
       // New names, at which the derivative ends; a graph goes on from them to the arguments.
-      again[i] = create_graph ? at::alias(saved[i]) : saved[i].detach().requires_grad_();
+      again[i] = create_graph ? at::alias(saved[i]) : saved[i].detach();
+      if (!wanted[i]) continue;
+      if (!again[i]->requires_grad()) again[i]->requires_grad_();
       inputs.push_back(*again[i]);
     }
     const auto& a = again;
@@ -102,6 +112,8 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 16, 0> {
       grad_outputs.push_back(grads[i]);
     }
     if (outputs.empty()) return result;
+    std::optional<pybind11::gil_scoped_release> no_gil;  // compiled autograd calls from Python
+    if (PyGILState_Check()) no_gil.emplace();
     const variable_list found =
         torch::autograd::grad(outputs, inputs, grad_outputs, /*retain_graph=*/create_graph,
                               create_graph, /*allow_unused=*/true);

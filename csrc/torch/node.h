@@ -1,7 +1,9 @@
 // A node of the autograd graph as PyTorch's own generated code writes them, with the two methods
-// that compiled autograd asks for. A node says kName and a static `formula` from gradients, saved
-// tensors, attributes and the wanted outputs to the gradients of its inputs.
+// that compiled autograd asks for. A node says kName, a static `formula` from gradients, saved
+// tensors, attributes and the wanted outputs to the gradients of its inputs, and kLike: for each of
+// these the saved tensor that it has the shape of.
 #pragma once
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/graph_task.h>
@@ -127,7 +129,14 @@ struct FormulaNode : torch::autograd::Node {
     Attributes attributes;
     attributes.cell = packed.unpack<std::string>();
     attributes.reverse = packed.unpack<bool>();
-    return run(grads, std::move(tensors), attributes, packed.unpack<std::vector<bool>>());
+    const auto wanted = packed.unpack<std::vector<bool>>();
+    variable_list result = run(grads, variable_list(tensors), attributes, wanted);
+    for (size_t i = 0; i < result.size();
+         ++i) {  // the engine takes undefined for zero, a graph does not
+      const at::Tensor& like = tensors[Self::kLike[i]];
+      if (wanted[i] && !result[i].defined() && like.defined()) result[i] = at::zeros_like(like);
+    }
+    return result;
   }
 };
 
