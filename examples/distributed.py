@@ -44,7 +44,8 @@ def main(
         finish(runs, out)
     else:
         left = launch(__file__, PROCESSES, options)
-        compare(runs, {name: Run(*run) for name, run in left.items()}, options, out)
+        shared = {name: Run(*run) for name, run in left.items()}
+        compare(runs, shared, options | {"quick": quick}, out)
 
 
 def check(batch: int) -> None:
