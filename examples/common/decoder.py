@@ -18,7 +18,7 @@ ANCHORS = ("start", "previous")
 class Attention(nn.Module):
     """Which states of the memory a decoder's state asks for.
 
-    `score` is "general", s W m (Luong et al. 2015, equation 8), or "additive",
+    `score` is "general", s W m (Luong et al. 2015, section 3.1), or "additive",
     v tanh(U s + W m) (Bahdanau et al. 2014, appendix A.1.2).
     """
 
