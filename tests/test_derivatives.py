@@ -215,3 +215,23 @@ def test_nested_grad_runs_the_kernel(cell: str) -> None:
         ops = {event.key for event in profile.key_averages()}
         assert "fused_rnn::recurrence_double_backward" in ops
         assert ("aten::narrow" not in ops) == kernels
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("frozen", [False, True])
+@each_cell
+def test_third_order_however_it_is_asked_for(cell: str, frozen: bool, mode: Any) -> None:
+    """In a mode that records nothing, and with weights frozen since forward, as GANs are."""
+    layer = Case(cell, hidden_size=3).module(fused_rnn)
+    x = leaf(random(4, 2, 5, dtype=torch.float64, seed=3))
+    (slope,) = torch.autograd.grad(layer(x)[0].pow(3).sum(), x, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.square().sum(), x, create_graph=True)
+    value = curve.square().sum()
+    (expected,) = torch.autograd.grad(value, x, retain_graph=True)
+    layer.requires_grad_(not frozen)
+    (found,) = torch.autograd.grad(value, x, create_graph=True)
+    torch.testing.assert_close(found.detach(), expected)
+    with mode():
+        (found,) = torch.autograd.grad(value, x)
+    torch.testing.assert_close(found, expected)
+    assert found.abs().max() > 0 or cell == "rnn_relu"

@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from .layer import Layer, Point, flat, gradient, leaves, scalar
+from .layer import Layer, Model, Point, flat, gradient, leaves, scalar
 from .table import Pair, row
 
 GROUP = "Compilation"
@@ -152,6 +152,23 @@ def compiled_autograd(layer: Layer) -> Pair:
         raise RuntimeError("nothing was compiled")
     gradients = (x.grad, *(parameter.grad for parameter in layer.module.parameters()))
     return (outputs, gradients), layer.plain.trained(layer.input())
+
+
+@row(GROUP, "compiled autograd, double backward", dtypes=FLOAT32)
+def compiled_double_backward(layer: Layer) -> Pair:
+    """A gradient with `create_graph=True`, the backward pass of its sine captured as one graph."""
+
+    def number(model: Model, point: Point) -> Tensor:
+        return scalar(gradient(model.loss, point))
+
+    point, plain = leaves(layer.point), leaves(layer.plain.point)
+    value = number(layer, point)
+    with torch._dynamo.compiled_autograd._enable(
+        torch.compile(backend="aot_eager", fullgraph=True)
+    ):
+        value.backward()
+    gradients = tuple(tensor.grad for tensor in point)
+    return gradients, torch.autograd.grad(number(layer.plain, plain), plain)
 
 
 @row(GROUP, "`make_fx`")
