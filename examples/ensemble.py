@@ -108,7 +108,7 @@ def main(seed: Seed = 0, quick: Quick = False, out: Out = HERE) -> None:
     data, epochs = load(WINDOW, HORIZON), 5 if quick else 12
     samples = samples_of(data, data.train[::2] if quick else data.train)
     test = samples_of(data, data.test)
-    with tqdm(total=epochs * MEMBERS, desc="training", unit="epoch") as bar:
+    with tqdm(total=epochs * MEMBERS, desc="training", unit="epoch", disable=None) as bar:
         ensemble = Ensemble([trained(samples, epochs, bar) for _ in range(MEMBERS)])
     with torch.no_grad():
         members = ensemble.forecast(test[0])

@@ -36,7 +36,7 @@ def trained(data: Temperature, cell: str, epochs: int, seed: int) -> Forecaster:
     model = Forecaster(fused_rnn, cell, HIDDEN, LAYERS, bidirectional=False)
     batches = Windows(data.values, WINDOW, HORIZON)
     trainer = Trainer(cell, model, batches, data.train, epochs, seed)
-    with tqdm(total=epochs, desc="training", unit="epoch") as bar:
+    with tqdm(total=epochs, desc="training", unit="epoch", disable=None) as bar:
 
         def progress(_: Trainer) -> None:
             bar.update()

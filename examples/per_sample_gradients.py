@@ -29,7 +29,7 @@ def train(
     model = Forecaster(fused_rnn, "lstm", HIDDEN, layers=1, bidirectional=False)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    for _ in tqdm(range(epochs), desc=name, unit="epoch"):
+    for _ in tqdm(range(epochs), desc=name, unit="epoch", disable=None):
         for batch in torch.randperm(len(targets)).split(BATCH):
             optimiser.zero_grad()
             rule(model, windows[batch], targets[batch])

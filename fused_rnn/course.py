@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import NoReturn
 
 from .forecast import UserError
 
@@ -39,7 +40,7 @@ def contents() -> str:
     width = max(map(len, CHAPTERS))
     lines = [f"{name:{width}}  {_summary(name)}" for name in CHAPTERS]
     lines += ["", f"Run one: python -m fused_rnn course {CHAPTERS[0]}"]
-    lines += ["--quick makes it a small run of a few seconds, --help lists all options."]
+    lines += ["--quick makes it a small run of half a minute at most, --help lists all options."]
     return "\n".join(lines)
 
 
@@ -47,7 +48,8 @@ def run(chapter: str, options: Sequence[str]) -> int:
     """Runs a chapter's script with its own options; returns its exit status.
 
     A process of its own, since a script may start others that import it. They are all in one
-    session: the terminal's Ctrl-C reaches this process alone, which ends them without a traceback.
+    session: what ends this process, such as the terminal's Ctrl-C, reaches it alone, and it ends
+    them.
     """
     script = folder() / f"{chapter}.py"
     if missing := _missing(script):
@@ -55,14 +57,22 @@ def run(chapter: str, options: Sequence[str]) -> int:
             f"{chapter} needs {', '.join(missing)}, not installed here: "
             f"pip install '{_project()}[examples]'"
         )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit)
     process = subprocess.Popen([sys.executable, script, *options], start_new_session=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
         return 130
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
     return status if status >= 0 else 128 - status  # as a shell states a signal
+
+
+def _exit(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _summary(chapter: str) -> str:
@@ -80,4 +90,5 @@ def _missing(script: Path) -> list[str]:
 
 def _project() -> str:
     """What pip calls this package: its name where it is installed, the folder in a checkout."""
-    return "fused_rnn" if folder().parent == Path(__file__).parent else "."
+    here = folder().parent
+    return "fused_rnn" if here == Path(__file__).parent else str(here)

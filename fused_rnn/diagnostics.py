@@ -39,7 +39,7 @@ class States(NamedTuple):
 
 
 def gradient_norms(
-    layer: RecurrentLayer, input: Input, loss: Callable[[Any], Tensor], hx: Any = None
+    layer: RecurrentLayer, input: Input, loss_fn: Callable[[Any], Tensor], hx: Any = None
 ) -> States:
     """The norm of a loss's gradient for the states after every step, for each sequence.
 
@@ -49,25 +49,25 @@ def gradient_norms(
     Returns:
         Euclidean norms over the features, [layers * directions, steps, batch].
     """
-    h, c = state_gradients(layer, input, loss, hx)
+    h, c = state_gradients(layer, input, loss_fn, hx)
     return States(h.norm(dim=-1), None if c is None else c.norm(dim=-1))
 
 
 def state_gradients(
-    layer: RecurrentLayer, input: Input, loss: Callable[[Any], Tensor], hx: Any = None
+    layer: RecurrentLayer, input: Input, loss_fn: Callable[[Any], Tensor], hx: Any = None
 ) -> States:
     """The gradient of a loss for the states after every step: d loss / d h_t, d loss / d c_t.
 
     These are total derivatives: of all that the loss owes to a state, be it through the output, the
     layer above or later steps; for c_t also through h_t. No `.grad` is touched. In training mode
-    dropout is drawn as the layer draws it.
+    dropout is drawn as the layer draws it. The layer's hooks run on a copy of it.
 
         norms = gradient_norms(lstm, x, lambda result: criterion(head(result[0][-1]), y))
 
     Args:
         layer: An `RNN`, `LSTM` or `GRU` of fused_rnn.
         input: As the layer takes it: batched, unbatched or a `PackedSequence`.
-        loss: Takes what the layer returns and gives the loss, a tensor of one element.
+        loss_fn: Takes what the layer returns and gives the loss, a tensor of one element.
         hx: Initial state, as the layer takes it.
 
     Returns:
@@ -75,19 +75,21 @@ def state_gradients(
         are hidden_size, but proj_size for h of an LSTM that has it.
 
     Raises:
-        TypeError: `layer` or what `loss` returns is of another type.
+        TypeError: `layer` or what `loss_fn` returns is of another type.
         ValueError: The loss has more than one element, or does not depend on the result.
         TypeError, ValueError, RuntimeError: As the layer.
     """
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         result, runs = _watch(layer, input, hx)
-        value = loss(result)
+        value = loss_fn(result)
     _check_loss(value)
     states = [state for run in runs for name in STATES for state in run.get(name, ())]
     found: Iterator[Tensor] = iter(())
     if states:
         if not value.requires_grad:
-            raise ValueError("loss: expected it to depend on the layer's result, but it does not")
+            raise ValueError(
+                "loss_fn: expected it to depend on the layer's result, but it does not"
+            )
         found = iter(torch.autograd.grad(value, states, materialize_grads=True))
     gradients = [
         {name: [next(found) for _ in run[name]] for name in STATES if name in run} for run in runs
@@ -131,7 +133,7 @@ def _watch(layer: RecurrentLayer, input: Input, hx: Any) -> tuple[Any, list[Run]
     runs: list[Run] = []
     # The same parameters and hooks; `copy` refuses parametrized layers.
     watched = object.__new__(type(layer))
-    vars(watched).update(vars(layer))
+    vars(watched).update(vars(layer), _compiled_call_impl=None)
     watched._run = partial(watched._run, op=partial(_run_layer, runs))  # type: ignore[method-assign]
     return watched(input, hx), runs
 
@@ -152,8 +154,8 @@ def _run_layer(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """What `ops.layer` gives, by the reference; adds to `runs` what happened."""
     loop = (weight_hh, bias_hh, weight_hr, batch_sizes)
-    with torch.no_grad():  # for its checks of the arguments
-        ops.layer(input, weight_ih, bias_ih, h_0, c_0, *loop, cell, reverse)
+    with torch.no_grad():  # for its checks of the arguments, and its dtypes under autocast
+        real = ops.layer(input, weight_ih, bias_ih, h_0, c_0, *loop, cell, reverse)
     xg = linear(input, weight_ih, bias_ih)
     if torch.is_grad_enabled():
         xg.requires_grad_()  # so that states have gradients where no parameter wants one
@@ -177,7 +179,9 @@ def _run_layer(
     for i, name in enumerate(reference.GATES[cell]):
         run[name] = [moment.gates[i] for moment in moments]
     runs.append(run)
-    return results
+    output, h_n, c_n = results
+    dtype = real[0].dtype
+    return output.to(dtype), h_n.to(dtype), None if c_n is None else c_n.to(dtype)
 
 
 def _over_time(layer: RecurrentLayer, input: Input, runs: list[Run], name: str) -> Tensor:
@@ -203,8 +207,8 @@ def _over_time(layer: RecurrentLayer, input: Input, runs: list[Run], name: str) 
 
 def _check_loss(value: object) -> None:
     if not isinstance(value, Tensor):
-        raise TypeError(f"loss: expected it to return a Tensor, but got {type(value).__name__}")
+        raise TypeError(f"loss_fn: expected it to return a Tensor, but got {type(value).__name__}")
     if value.numel() != 1:
         raise ValueError(
-            f"loss: expected a tensor of one element, but got one of shape {list(value.shape)}"
+            f"loss_fn: expected a tensor of one element, but got one of shape {list(value.shape)}"
         )

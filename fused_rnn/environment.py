@@ -21,7 +21,7 @@ def report() -> str:
     isa_choice = "ATEN_CPU_CAPABILITY=default, avx2 or avx512 in the environment lowers it"
     thread_choice = "torch.set_num_threads(n), or OMP_NUM_THREADS=n in the environment"
     lines = {
-        "fused_rnn": f"{_version('fused_rnn')}, {Path(_C.__file__).parent}",
+        "fused_rnn": f"{_version('fused_rnn')}, {_places()}",
         "torch": f"{torch.__version__}, compiled for {build['torch']}",
         "numpy": _version("numpy"),
         "Python": f"{platform.python_version()}, {platform.platform()}",
@@ -35,6 +35,12 @@ def report() -> str:
         "threads": f"{torch.get_num_threads()}; {thread_choice}",
     }
     return "\n".join(f"{name:<14}{text}" for name, text in lines.items())
+
+
+def _places() -> str:
+    """The folder of the package, and that of the library where it is another."""
+    package, library = Path(__file__).resolve().parent, Path(_C.__file__).resolve().parent
+    return str(package) if package == library else f"{package}, compiled library in {library}"
 
 
 def _version(package: str) -> str:

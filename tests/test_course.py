@@ -51,7 +51,10 @@ def test_every_chapter_has_a_page_in_the_order_of_the_command(language):
     written = {path.stem for path in (SOURCE / language).glob("*.md")}
     assert written == {"index", *CHAPTERS}
     index = (SOURCE / language / "index.md").read_text("utf-8")
-    assert re.findall(r"^1\. \[\]\((\w+)\.md\): ", index, re.M) == list(CHAPTERS)
+    pages = [(SOURCE / language / f"{name}.md").read_text("utf-8") for name in CHAPTERS]
+    titles = [page.partition("\n")[0].removeprefix("# ") for page in pages]
+    links = re.findall(r"^1\. \[(.+)\]\((\w+)\.md\): ", index, re.M)
+    assert links == list(zip(titles, CHAPTERS, strict=True))
     toctree = re.search(r"```\{toctree\}\n:hidden:\n\n(.*?)\n```", index, re.S)
     assert toctree is not None and toctree[1].split() == list(CHAPTERS)
 

@@ -118,14 +118,15 @@ def test_status_of_a_script_that_a_signal_ended(chapter):
     assert main(["course", name]) == 128 + signal.SIGSEGV
 
 
-def test_ctrl_c_ends_the_chapter_and_its_processes_without_a_traceback(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_chapter_and_its_processes_without_a_traceback(number, tmp_path):
     process = start(install(tmp_path / "site", "examples"), "distributed", "wait")
     line = process.stdout.readline()
     assert line, process.communicate()[1]
     child = int(line)
-    process.send_signal(signal.SIGINT)  # as the terminal does
+    process.send_signal(number)  # SIGINT is what the terminal sends at Ctrl-C
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "")
+    assert (process.returncode, out, err) == (128 + number, "", "")
     for _ in range(100):
         if not is_running(child):
             return

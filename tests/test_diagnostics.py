@@ -259,13 +259,39 @@ def test_errors() -> None:
     layer, x = fused_rnn.GRU(3, 4), torch.zeros(2, 1, 3)
     with pytest.raises(TypeError, match=r"layer: expected .* torch.nn.modules.rnn.GRU; fused_rnn"):
         gates(nn.GRU(3, 4), x)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="loss: expected it to return a Tensor, but got float"):
+    with pytest.raises(TypeError, match="loss_fn: expected it to return a Tensor, but got float"):
         gradient_norms(layer, x, lambda result: 0.0)  # type: ignore[arg-type, return-value]
-    with pytest.raises(ValueError, match=r"loss: .* one element, but got one of shape \[2, 1, 4\]"):
+    with pytest.raises(ValueError, match=r"loss_fn: .* but got one of shape \[2, 1, 4\]"):
         gradient_norms(layer, x, lambda result: result[0])
-    with pytest.raises(ValueError, match="loss: expected it to depend on the layer's result"):
+    with pytest.raises(ValueError, match="loss_fn: expected it to depend on the layer's result"):
         gradient_norms(layer, x, lambda result: torch.zeros(()))
     with pytest.raises(RuntimeError, match="input has inconsistent|input.size"):
         gates(layer, torch.zeros(2, 1, 5))
     with pytest.raises(RuntimeError, match="hx|h_0"):
         gates(layer, x, torch.zeros(1, 1, 4, dtype=torch.float64))
+
+
+@each_cell
+def test_compiled_layers_and_modes(cell: str) -> None:
+    """A compiled layer, inference mode and autocast: the loss sees what the layer returns."""
+    case = Case(cell)
+    layer, x = case.module(fused_rnn, torch.float32), case.input(torch.float32)
+    expected = gradient_norms(layer, x, lambda result: result[0].sum())
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            gradient_norms(layer, x, lambda result: result[0].sum()).h, expected.h
+        )
+    seen = []
+
+    def loss(result: Any) -> Tensor:
+        seen.append(result[0].dtype)
+        total: Tensor = result[0].float().sum()
+        return total
+
+    with torch.autocast("cpu", torch.bfloat16):
+        gradient_norms(layer, x, loss)
+        assert seen == [layer(x)[0].dtype]
+    layer.compile(backend="aot_eager")
+    torch.testing.assert_close(
+        gradient_norms(layer, x, lambda result: result[0].sum()).h, expected.h
+    )

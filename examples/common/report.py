@@ -17,7 +17,7 @@ import fused_rnn
 
 # The options that all examples have.
 Seed = Annotated[int, typer.Option(help="Of Python's, NumPy's and PyTorch's random numbers.")]
-Quick = Annotated[bool, typer.Option("--quick", help="A small run of a few seconds.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A small run of half a minute at most.")]
 Out = Annotated[Path, typer.Option(help="Folder for the picture and the numbers.")]
 
 HERE = Path()
