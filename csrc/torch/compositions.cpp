@@ -16,7 +16,7 @@ void check_device(const char* name, const MaybeTensor& tensor, const Tensor& lik
               like.device(), ", but got ", tensor->device());
 }
 
-// torch.jit.trace knows no optional results, which Train has not.
+// torch.jit.trace knows no optional results, which Train has not; it keeps a tape for it.
 template <class Op, class Train>
 typename Op::Outputs traced(const typename Op::Inputs& in) {
   return without_tape(call<Train>(in));
