@@ -1,7 +1,5 @@
 """Gradients of each sample: clipped one by one, they withstand a sensor that lies."""
 
-import time
-
 import torch
 import typer
 from matplotlib.figure import Figure
@@ -14,6 +12,7 @@ from common import clipping, picture, torch_nn
 from common.report import HERE, Out, Quick, Seed, save
 from common.seeds import seed_everything
 from common.temperature import load
+from common.timing import timed
 from fused_rnn.forecast.training import Forecaster, Windows
 
 WINDOW, HORIZON, HIDDEN, BATCH = 48, 6, 32, 128
@@ -40,21 +39,22 @@ def train(
 
 def against_a_loop(model: nn.Module, windows: Tensor, targets: Tensor) -> dict[str, float]:
     """`vmap` beside a backward pass a sample: their largest difference, and the seconds."""
-    begin = time.perf_counter()
-    gradients, _ = clipping.each_clipped(model, windows, targets)
-    middle = time.perf_counter()
-    looped = []
-    for window, target in zip(windows, targets, strict=True):
+
+    def of_one(window: Tensor, target: Tensor) -> tuple[Tensor, ...]:
         loss = (model(window.unsqueeze(0)) - target).square().sum()
-        looped.append(torch.autograd.grad(loss, list(model.parameters())))
-    end = time.perf_counter()
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    (gradients, _), vmap_seconds = timed(lambda: clipping.each_clipped(model, windows, targets))
+    looped, loop_seconds = timed(
+        lambda: [of_one(*sample) for sample in zip(windows, targets, strict=True)]
+    )
     pairs = zip(gradients.values(), zip(*looped, strict=True), strict=True)
     difference = max((found - torch.stack(each)).abs().max().item() for found, each in pairs)
     largest = max(found.abs().max().item() for found in gradients.values())
     return {
         "difference": difference / largest,
-        "vmap_seconds": middle - begin,
-        "loop_seconds": end - middle,
+        "vmap_seconds": vmap_seconds,
+        "loop_seconds": loop_seconds,
     }
 
 

@@ -58,8 +58,8 @@ CLOSING = """\
 - **Autocast** on a CPU leaves torch.nn's GRU in float32; its numbers are right.
 - **Packed sequences** compile to one graph with `torch._dynamo.config.capture_scalar_outputs` only
   (`tests/test_compile.py`).
-- **`torch.jit.trace`** records the op that keeps what backward needs, whether or not it is asked for, so a
-  traced layer takes more memory than an eager one in inference. It is legacy: export instead.
+- **`torch.jit.trace`** records the op that keeps what backward needs, asked for or not, so a traced
+  layer takes more memory than an eager one in inference. It is legacy: export instead.
 - `torch.jit.script` fails on ours. Nothing on this page ran on a GPU.
 """
 

@@ -1,6 +1,5 @@
 """Networks of one kind as one, by `vmap` over their stacked weights."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from .gaussian import Gaussian
+from .timing import timed
 
 Weights = dict[str, Tensor]
 
@@ -42,23 +42,24 @@ class Ensemble:
 
 def against_a_loop(ensemble: Ensemble, windows: Tensor, days: Tensor) -> dict[str, float]:
     """The gradients through `vmap` beside a backward pass a member; samples as in `losses`."""
-    begin = time.perf_counter()
-    found = torch.autograd.grad(
-        ensemble.losses(windows, days).sum(), list(ensemble.weights.values())
-    )
-    middle = time.perf_counter()
-    looped = []
-    for member in range(len(windows)):
+
+    def at_once() -> tuple[Tensor, ...]:
+        losses = ensemble.losses(windows, days)
+        return torch.autograd.grad(losses.sum(), list(ensemble.weights.values()))
+
+    def of_one(member: int) -> tuple[Tensor, ...]:
         own = {n: w[member].detach().requires_grad_() for n, w in ensemble.weights.items()}
         forecast: Gaussian = functional_call(ensemble.network, own, (windows[member],))
         loss = forecast.negative_log_likelihood(days[member]).mean()
-        looped.append(torch.autograd.grad(loss, list(own.values())))
-    end = time.perf_counter()
+        return torch.autograd.grad(loss, list(own.values()))
+
+    found, vmap_seconds = timed(at_once)
+    looped, loop_seconds = timed(lambda: [of_one(member) for member in range(len(windows))])
     pairs = zip(found, zip(*looped, strict=True), strict=True)
     difference = max((one - torch.stack(each)).abs().max().item() for one, each in pairs)
     largest = max(gradient.abs().max().item() for gradient in found)
     return {
         "difference": difference / largest,
-        "vmap_seconds": middle - begin,
-        "loop_seconds": end - middle,
+        "vmap_seconds": vmap_seconds,
+        "loop_seconds": loop_seconds,
     }

@@ -1,13 +1,12 @@
 """Model-agnostic meta-learning (Finn et al., 2017): the loss after a step, as a function of the
 weights before it."""
 
-import time
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from .oscillators import Tasks
+from .timing import timed
 
 Weights = dict[str, Tensor]
 Tensors = tuple[Tensor, ...]
@@ -59,10 +58,10 @@ def over_tasks(model: nn.Module, tasks: Tasks, rate: float) -> Tensor:
 
 def meta_gradient(model: nn.Module, tasks: Tasks, rate: float) -> tuple[Tensor, float]:
     """The gradient through the adaptation, flat, and the best seconds of three."""
-    seconds = []
-    for _ in range(3):
-        begin = time.perf_counter()
+
+    def gradients() -> tuple[Tensor, ...]:
         loss = meta_loss(model, tasks, rate, exact=True)
-        gradients = torch.autograd.grad(loss, list(model.parameters()))
-        seconds.append(time.perf_counter() - begin)
-    return torch.cat([gradient.flatten() for gradient in gradients]), min(seconds)
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    found, seconds = timed(gradients)
+    return torch.cat([gradient.flatten() for gradient in found]), seconds
