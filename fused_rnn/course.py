@@ -58,7 +58,8 @@ def run(chapter: str, options: Sequence[str]) -> int:
             f"pip install '{_project()}[examples]'"
         )
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _exit)
     process = subprocess.Popen([sys.executable, script, *options], start_new_session=True)
     try:
         status = process.wait()

@@ -26,6 +26,9 @@ sys.exit(7)
 '''
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def install(root: Path, place: str) -> Path:
     """Lays this package out under `root`, with SCRIPT as its chapters in the folder `place`."""
     scripts = root / place
@@ -41,6 +44,12 @@ def install(root: Path, place: str) -> Path:
     return root
 
 
+def listen() -> None:
+    """Heeds the signals that a suite in the background may have been started to ignore."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "fused_rnn", "course", *arguments],
@@ -50,6 +59,7 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
         cwd=root.parent,
         env=os.environ | {"PYTHONPATH": str(root)},
         start_new_session=True,
+        preexec_fn=listen,
     )
 
 
@@ -118,7 +128,7 @@ def test_status_of_a_script_that_a_signal_ended(chapter):
     assert main(["course", name]) == 128 + signal.SIGSEGV
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_the_chapter_and_its_processes_without_a_traceback(number, tmp_path):
     process = start(install(tmp_path / "site", "examples"), "distributed", "wait")
     line = process.stdout.readline()
