@@ -26,8 +26,8 @@ def test_a_stream_gives_what_the_layer_and_torch_give(numbers: dict[str, Any], c
 def test_our_cell_takes_less_time(numbers: dict[str, Any], cell: str) -> None:
     assert numbers[cell]["cell_speedup"] > 1.2
     for library in ("ours", "torch_nn"):
-        times = numbers[cell][library]
-        assert 0 < times["cell_p50"] < times["p50"] <= times["p95"] <= times["p99"]
+        times = numbers[cell][library]  # of the cells alone at another moment: not to be compared
+        assert 0 < times["cell_p50"] and 0 < times["p50"] <= times["p95"] <= times["p99"]
 
 
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
