@@ -46,7 +46,19 @@ class _RecurrentCell(torch.nn.RNNCellBase):
     def _step(
         self, cell: str, input: Tensor, h: Tensor | None, c: Tensor | None
     ) -> tuple[Tensor, Any]:
-        """The state `(h, c)` after one step from `h` and `c`, or from zeros if `h` is None."""
+        """The state `(h, c)` after one step from `h` and `c`, or from zeros if both are None."""
+        if not torch.compiler.is_compiling():
+            w_ih, b_ih, w_hh, b_hh = self._weights()
+            # What is nearly always right is seen there to be so; if not, the checks below say why.
+            state = ops.plain_step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
+            if state is not None:
+                return state
+        has_c = ops.CELLS[cell]["has_c"]
+        self._check_input(input)
+        if h is not None or c is not None:
+            self._check_state(h, "hx[0]" if has_c else "hx")
+            if has_c:
+                self._check_state(c, "hx[1]")
         batched = input.dim() == 2
         if not batched:
             input = input.unsqueeze(0)
@@ -54,9 +66,9 @@ class _RecurrentCell(torch.nn.RNNCellBase):
             c = c if c is None else c.unsqueeze(0)
         if h is None:
             h = input.new_zeros(input.size(0), self.hidden_size)
-            c = h if ops.CELLS[cell]["has_c"] else None
-        weight_ih, bias_ih, weight_hh, bias_hh = self._weights()
-        h, c = ops.step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell)
+            c = h if has_c else None
+        w_ih, b_ih, w_hh, b_hh = self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh
+        h, c = ops.step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
         if batched:
             return h, c
         return h.squeeze(0), c if c is None else c.squeeze(0)
@@ -68,7 +80,7 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         """
         p: dict[str, Any] = self._parameters
         own = type(self).__getattr__ is torch.nn.Module.__getattr__
-        if own and p.keys() == WEIGHTS and WEIGHTS.isdisjoint(self.__dict__):
+        if own and p.keys() == WEIGHTS and self.__dict__.keys().isdisjoint(WEIGHTS):
             return p["weight_ih"], p["bias_ih"], p["weight_hh"], p["bias_hh"]
         return self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh
 
@@ -115,9 +127,6 @@ class RNNCell(_RecurrentCell):
             ValueError: A rank is wrong.
             RuntimeError: A size, a dtype, a device or `nonlinearity` is wrong.
         """
-        self._check_input(input)
-        if hx is not None:
-            self._check_state(hx, "hx")
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         return self._step("rnn_" + self.nonlinearity, input, hx, None)[0]
@@ -164,15 +173,12 @@ class LSTMCell(_RecurrentCell):
             ValueError: A rank is wrong.
             RuntimeError: A size, a dtype or a device is wrong.
         """
-        self._check_input(input)
         if hx is None:
             return self._step("lstm", input, None, None)
         if not isinstance(hx, tuple | list):
             raise TypeError(f"hx: expected a tuple (h_0, c_0), but got {type(hx).__name__}")
         if len(hx) != 2:
             raise TypeError(f"hx: expected a tuple (h_0, c_0), but got {len(hx)} elements")
-        self._check_state(hx[0], "hx[0]")
-        self._check_state(hx[1], "hx[1]")
         return self._step("lstm", input, hx[0], hx[1])
 
 
@@ -214,7 +220,4 @@ class GRUCell(_RecurrentCell):
             ValueError: A rank is wrong.
             RuntimeError: A size, a dtype or a device is wrong.
         """
-        self._check_input(input)
-        if hx is not None:
-            self._check_state(hx, "hx")
         return self._step("gru", input, hx, None)[0]

@@ -69,6 +69,7 @@ Layer = Callable[
 
 recurrence: Recurrence = torch.ops.fused_rnn.recurrence.default
 _layer = torch.ops.fused_rnn.layer.default
+plain_step = _C.step  # `step`, but None where an argument is not plain or of a wrong size
 
 
 def layer(
@@ -107,7 +108,7 @@ def step(
 ) -> tuple[Tensor, Any]:
     """The state `(h, c)` after one step of `layer` for input [batch, features]."""
     if not torch.compiler.is_compiling():
-        result = _C.step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell)
+        result = plain_step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell)
         if result is not None:
             return result
     _, h, c = _layer(

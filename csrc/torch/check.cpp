@@ -11,15 +11,6 @@ namespace {
 
 using c10::SymInt;
 
-int find_cell(std::string_view name) {
-  std::string known;
-  for (int row = 0; row < Cells::kSize; ++row) {
-    if (name == Cells::kInfo[row].name) return row;
-    known += std::string(row ? ", '" : "'") + Cells::kInfo[row].name + "'";
-  }
-  TORCH_CHECK_VALUE(false, "cell: expected one of ", known, ", but got '", name, "'");
-}
-
 bool equal(const SymInt& a, const SymInt& b) { return a.sym_eq(b).expect_true(__FILE__, __LINE__); }
 
 void check_strided(const char* name, const Tensor& tensor) {
@@ -189,6 +180,17 @@ void check_batch_sizes(const std::vector<int64_t>& size, int64_t batch, int64_t 
 }
 
 }  // namespace
+
+int find_cell(std::string_view name) {
+  for (int row = 0; row < Cells::kSize; ++row) {
+    if (name == Cells::kInfo[row].name) return row;
+  }
+  std::string known;
+  for (int row = 0; row < Cells::kSize; ++row) {
+    known += std::string(row ? ", '" : "'") + Cells::kInfo[row].name + "'";
+  }
+  TORCH_CHECK_VALUE(false, "cell: expected one of ", known, ", but got '", name, "'");
+}
 
 std::vector<SymInt> Sizes::with(const SymInt& width) const {
   std::vector<SymInt> shape = leading;

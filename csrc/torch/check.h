@@ -19,6 +19,9 @@ struct Sizes {
   std::vector<c10::SymInt> with(const c10::SymInt& width) const;
 };
 
+// The row of the table of cells; throws where there is no cell of that name.
+int find_cell(std::string_view name);
+
 // All throw what names the argument, what was expected and what came.
 Sizes check(const ForwardInputs& inputs);
 Sizes check(const LayerInputs& inputs);

@@ -4,7 +4,7 @@
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
 
-#include "torch/ops.h"
+#include "torch/check.h"
 #include "torch/python_calls.h"
 
 namespace fused_rnn {
@@ -61,6 +61,10 @@ PyObject* wrap_all(const Tensors&... tensors) {
   return py::make_tuple(py::reinterpret_steal<py::object>(wrap(tensors))...).release().ptr();
 }
 
+bool is_matrix(const Tensor& tensor) {
+  return tensor.layout() == c10::kStrided && tensor.dim() == 2;
+}
+
 Layer::Outputs run(const LayerInputs& inputs) {
   pybind11::gil_scoped_release no_gil;
   return call<Layer>(inputs);
@@ -85,10 +89,16 @@ PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   const Arguments in(objects, count);
   if (!in.plain(7, 8)) Py_RETURN_NONE;
+  const Tensor &input = in.tensor(0), &weight_ih = in.tensor(1), &h = in.tensor(3);
   const auto bias_ih = in.maybe(2), c = in.maybe(4), bias_hh = in.maybe(6);
-  const auto [output, h_n, c_n] =
-      run({in.tensor(0).unsqueeze(0), in.tensor(1), bias_ih, in.tensor(3), c, in.tensor(5), bias_hh,
-           std::nullopt, std::nullopt, in.text(7), /*reverse=*/false});
+  const bool has_c = Cells::kInfo[find_cell(in.text(7))].has_c;
+  if (!is_matrix(input) || !is_matrix(weight_ih) || input.sym_size(1) != weight_ih.sym_size(1) ||
+      !is_matrix(h) || c.has_value() != has_c || (has_c && !is_matrix(*c))) {
+    Py_RETURN_NONE;
+  }
+  const auto [output, h_n, c_n] = run({input.unsqueeze(0), weight_ih, bias_ih, h, c, in.tensor(5),
+                                       bias_hh, std::nullopt, std::nullopt, in.text(7),
+                                       /*reverse=*/false});
   return wrap_all(h_n, c_n);
   END_HANDLE_TH_ERRORS
 }
@@ -104,7 +114,10 @@ PyMethodDef method(const char* name, F function, const char* doc) {
 PyMethodDef kPythonCalls[] = {
     method("layer", layer,
            "torch.ops.fused_rnn.layer for plain tensors; None where only that will do."),
-    method("step", step, "(h, c) after one step of layer for input [batch, features], likewise."),
+    method(
+        "step", step,
+        "(h, c) after one step of layer for input [batch, features], likewise, or where a rank or "
+        "the number of features is wrong."),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace fused_rnn
