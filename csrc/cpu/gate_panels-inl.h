@@ -38,8 +38,10 @@ class GatePanels {
   void pack(int64_t p, const T* w, int64_t k, T* panel) const {
     const int64_t row = width(p) * W;
     for (int64_t v = 0; v < width(p); ++v) {
-      full(p) ? pack_transposed(full_rows(p, v, w, k), k, panel + v * W, row)
-              : pack_transposed(any_rows(p, v, w, k), k, panel + v * W, row);
+      const int64_t next = v + 1 < width(p) ? p : p + 1;
+      const T* ahead = full(next) ? w + row_behind(next, next == p ? v + 1 : 0, 0) * k : nullptr;
+      full(p) ? pack_transposed(full_rows(p, v, w, k), k, panel + v * W, row, ahead)
+              : pack_transposed(any_rows(p, v, w, k), k, panel + v * W, row, ahead);
     }
   }
 

@@ -42,7 +42,8 @@ class RightMatrix {
         pack_transposed(
             [&](int64_t j)
                 __attribute__((always_inline)) { return w + min(column + j, columns_ - 1) * k_; },
-            k_, panel(p) + v * W, vectors(p) * W);
+            k_, panel(p) + v * W, vectors(p) * W,
+            column + 2 * W <= columns_ ? w + (column + W) * k_ : nullptr);
       }
     }
   }

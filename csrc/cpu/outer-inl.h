@@ -67,6 +67,7 @@ class OuterProduct {
       Vec<T> sum = {};
       for (int64_t i = 0; i < rows; ++i) {
         const Vec<T> x = load(a[i] + m, valid);
+        prefetch(a[i] + m + W, min(W, valid - W));
         store(packed_a + i * W, x);
         sum += x;
       }

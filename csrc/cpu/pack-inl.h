@@ -26,12 +26,15 @@ class Buffer {  // aligned, uninitialised
   T* data_ = nullptr;
 };
 
-// One vector of a panel from as many rows: panel[i][j] = row(j)[i].
+// One vector of a panel from as many rows: panel[i][j] = row(j)[i]. Rows are short and many, and the
+// processor does not see from where it will go on: `ahead`, if not null, are as many rows that do lie
+// one after the other.
 template <class T, class Row>
-FR_FN void pack_transposed(Row row, int64_t k, T* panel, int64_t panel_row) {
+FR_FN void pack_transposed(Row row, int64_t k, T* panel, int64_t panel_row, const T* ahead) {
   constexpr int W = kLanes<T>;
   for (int64_t i = 0; i < k; i += W) {
     const int64_t n = min(W, k - i);
+    if (ahead) prefetch(ahead + i * W, n * W);
     Vec<T> rows[W];
     for (int j = 0; j < W; ++j) rows[j] = load(row(j) + i, n);
     transpose<T>(rows);
@@ -40,12 +43,13 @@ FR_FN void pack_transposed(Row row, int64_t k, T* panel, int64_t panel_row) {
 }
 
 // Panel of columns [column, column + V * lanes) of w[k][columns], taken as it is; row(i) is row i
-// of w.
+// of w. The columns after them come next.
 template <int V, class T, class Row>
 FR_FN void pack_columns(Row row, int64_t k, int64_t columns, int64_t column, T* panel) {
   constexpr int W = kLanes<T>;
   for (int64_t i = 0; i < k; ++i) {
     const T* source = row(i);
+    prefetch(source + column + V * W, min(V * W, columns - column - V * W));
     for (int v = 0; v < V; ++v) {
       const int64_t first = column + v * W, n = columns - first;
       store(panel + (i * V + v) * W, n > 0 ? load(source + first, n) : Vec<T>{});

@@ -56,6 +56,10 @@ FR_FN void keep_in_register(V& value) {
 // sum in a register is added to out at the cost of two more multiplications.
 constexpr int64_t kSummands = 256;
 
+// So many k before they are used, values of the panel are asked for to be in the L2 cache: where panels
+// come from L3, the processor's own prefetching leaves the tiles waiting.
+constexpr int64_t kAhead = 64;
+
 template <int R, int V, int N, class T>
 void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
   constexpr int W = kLanes<T>;
@@ -81,6 +85,7 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
 #pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
           b[v] = load(panel.data + v * W);
+          prefetch(panel.data + kAhead * panel.row + v * W, W);
           if constexpr ((R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
         }
 #pragma GCC unroll 8
