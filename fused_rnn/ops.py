@@ -69,7 +69,10 @@ Layer = Callable[
 
 recurrence: Recurrence = torch.ops.fused_rnn.recurrence.default
 _layer = torch.ops.fused_rnn.layer.default
-plain_step = _C.step  # `step`, but None where an argument is not plain or of a wrong size
+# Past torch.ops: `step`, and `functional.stack` of dense input without dropout; None where an
+# argument is not a plain tensor, or wrong.
+plain_step = _C.step
+plain_stack = _C.stack
 
 
 def layer(

@@ -39,6 +39,10 @@ class RecurrentLayer(torch.nn.RNNBase):
             RuntimeError: The rank of `hx` or a size is wrong.
         """
         self._update_flat_weights()
+        if not torch.compiler.is_compiling():
+            result = self._forward_plain(input, hx)
+            if result is not None:
+                return result
         if isinstance(input, PackedSequence):
             self._check_hx(hx, 3)
             return self._forward_packed(input, hx)
@@ -54,6 +58,30 @@ class RecurrentLayer(torch.nn.RNNBase):
         if rank == 3:
             return self._forward_batched(input, hx)
         return self._forward_unbatched(input, hx)
+
+    def _forward_plain(self, input: Any, hx: Any) -> tuple[Tensor, Any] | None:
+        """What nearly every call is, in one call; None for all others, and where checks have words.
+
+        A short sequence takes less time than those checks and `stack` do.
+        """
+        if self.dropout > 0 and self.training:
+            return None
+        h_0, c_0 = hx if isinstance(hx, tuple) and len(hx) == 2 else (hx, None)
+        result = ops.plain_stack(
+            input,
+            h_0,
+            c_0,
+            self.mode.lower(),
+            self.bias,
+            self.proj_size > 0,
+            self.bidirectional,
+            self.batch_first,
+            self._flat_weights,
+        )
+        if result is None:
+            return None
+        output, h_n, c_n = result
+        return output, h_n if c_n is None else (h_n, c_n)
 
     def _forward_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         data, batch_sizes, sorted_indices, unsorted_indices = input

@@ -184,3 +184,77 @@ def test_weights_of_a_cell_that_are_hidden() -> None:
     torch.testing.assert_close(cell(x, h), scaled(x, h))
     plain.weight_hh.data.mul_(2)
     torch.testing.assert_close(cell(x, h), plain(x, h))
+
+
+STACKS: list[dict[str, Any]] = [
+    {},
+    {"bias": False},
+    {"num_layers": 2, "batch_first": True},
+    {"num_layers": 2, "bidirectional": True},
+]
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["hx", "zeros"])
+@pytest.mark.parametrize("options", STACKS, ids=str)
+@pytest.mark.parametrize("cell", ["RNN", "LSTM", "GRU", "projected"])
+def test_a_stack_in_one_call_is_the_stack(
+    cell: str, options: dict[str, Any], given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    projected = {"proj_size": 3} if cell == "projected" else {}
+    module = getattr(fused_rnn, "LSTM" if projected else cell)(5, 4, **options, **projected)
+    x = torch.randn(3, 2, 5, requires_grad=True)
+    count = options.get("num_layers", 1) * (2 if module.bidirectional else 1)
+    batch = x.size(0 if module.batch_first else 1)
+    h_0, c_0 = torch.randn(count, batch, 3 if projected else 4), torch.randn(count, batch, 4)
+    hx = ((h_0, c_0) if module.mode == "LSTM" else h_0) if given else None
+
+    def result() -> list[Tensor]:
+        output, states = module(x, hx)
+        states = states if isinstance(states, tuple) else (states,)
+        loss = sum(t.square().sum() for t in (output, *states))
+        return [output, *states, *torch.autograd.grad(loss, [x, *module.parameters()])]
+
+    with Seen():  # which one call would not let see its ops
+        expected = result()
+    monkeypatch.setattr(type(module), "_run", None)
+    for ours, theirs in zip(result(), expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def stack_arguments() -> dict[str, Any]:
+    """Of two layers of an LSTM: 5 features, 4 units."""
+    weights = [torch.randn(16, n) for n in (5, 4, 4, 4)]
+    states = {"h_0": torch.zeros(2, 2, 4), "c_0": torch.zeros(2, 2, 4), "cell": "lstm"}
+    flags = {"bias": False, "projection": False, "bidirectional": False, "batch_first": False}
+    return {"input": torch.randn(3, 2, 5), **states, **flags, "weights": weights}
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("input", None),
+    ("input", torch.zeros(3, 2)),
+    ("input", torch.zeros(3, 2, 4)),
+    ("input", torch.zeros(3, 2, 5, dtype=torch.float64)),
+    ("input", torch.zeros(3, 2, 5).to_sparse()),
+    ("h_0", None),
+    ("h_0", torch.zeros(2, 2, 3)),
+    ("h_0", torch.zeros(2, 3, 4)),
+    ("h_0", torch.zeros(2, 4)),
+    ("c_0", None),
+    ("c_0", torch.zeros(1, 2, 4)),
+    ("cell", 1),
+    ("cell", "gru"),
+    ("bidirectional", 0),
+    ("weights", []),
+    ("weights", [None, None]),
+    ("weights", (torch.zeros(16, 5), torch.zeros(16, 4))),
+    ("weights", [torch.zeros(16), torch.zeros(16, 4)]),
+    ("weights", [torch.zeros(16, 5).as_subclass(Logged), torch.zeros(16, 4)]),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG, ids=lambda value: str(value).split("\n")[0][:40])
+def test_what_a_stack_in_one_call_leaves_to_others(name: str, wrong: Any) -> None:
+    given = stack_arguments()
+    assert _C.stack(*given.values()) is not None
+    assert _C.stack(*(given | {name: wrong}).values()) is None

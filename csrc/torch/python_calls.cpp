@@ -6,6 +6,7 @@
 
 #include "torch/check.h"
 #include "torch/python_calls.h"
+#include "torch/stack.h"
 
 namespace fused_rnn {
 namespace {
@@ -16,16 +17,19 @@ class Arguments {
  public:
   Arguments(PyObject* const* objects, Py_ssize_t count) : objects_(objects), count_(count) {}
 
-  // So many tensors, of which input, weight_ih, h and weight_hh must be given, then a text, then bools.
-  bool plain(Py_ssize_t tensors, Py_ssize_t count) const {
-    if (count_ != count || at::impl::torch_function_mode_enabled()) return false;
+  // So many tensors, of which the required must be given, then a text, then bools, then `others`.
+  bool plain(Py_ssize_t tensors, std::initializer_list<Py_ssize_t> required, Py_ssize_t bools,
+             Py_ssize_t others = 0) const {
+    if (count_ != tensors + 1 + bools + others || at::impl::torch_function_mode_enabled()) {
+      return false;
+    }
     for (Py_ssize_t i = 0; i < tensors; ++i) {
       if (objects_[i] != Py_None && !THPVariable_CheckExact(objects_[i])) return false;
     }
-    for (const Py_ssize_t i : {0, 1, 3, 5}) {
+    for (const Py_ssize_t i : required) {
       if (objects_[i] == Py_None) return false;
     }
-    for (Py_ssize_t i = tensors + 1; i < count; ++i) {
+    for (Py_ssize_t i = tensors + 1; i < count_ - others; ++i) {
       if (!PyBool_Check(objects_[i])) return false;
     }
     return PyUnicode_Check(objects_[tensors]);
@@ -65,21 +69,25 @@ bool is_matrix(const Tensor& tensor) {
   return tensor.layout() == c10::kStrided && tensor.dim() == 2;
 }
 
-Layer::Outputs run(const LayerInputs& inputs) {
-  pybind11::gil_scoped_release no_gil;
+auto run(const LayerInputs& inputs) {
+  const pybind11::gil_scoped_release no_gil;
   return call<Layer>(inputs);
+}
+auto run(const StackInputs& inputs) {
+  const pybind11::gil_scoped_release no_gil;
+  return stack_layers(inputs);
 }
 
 // layer(input, weight_ih, bias_ih, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse)
 PyObject* layer(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   const Arguments in(objects, count);
-  if (!in.plain(9, 11)) Py_RETURN_NONE;
+  if (!in.plain(9, {0, 1, 3, 5}, /*bools=*/1)) Py_RETURN_NONE;
   const auto bias_ih = in.maybe(2), c_0 = in.maybe(4), bias_hh = in.maybe(6);
   const auto weight_hr = in.maybe(7), batch_sizes = in.maybe(8);
   const auto [output, h_n, c_n] =
-      run({in.tensor(0), in.tensor(1), bias_ih, in.tensor(3), c_0, in.tensor(5), bias_hh, weight_hr,
-           batch_sizes, in.text(9), in.truth(10)});
+      run(LayerInputs{in.tensor(0), in.tensor(1), bias_ih, in.tensor(3), c_0, in.tensor(5), bias_hh,
+                      weight_hr, batch_sizes, in.text(9), in.truth(10)});
   return wrap_all(output, h_n, c_n);
   END_HANDLE_TH_ERRORS
 }
@@ -88,7 +96,7 @@ PyObject* layer(PyObject*, PyObject* const* objects, Py_ssize_t count) {
 PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   const Arguments in(objects, count);
-  if (!in.plain(7, 8)) Py_RETURN_NONE;
+  if (!in.plain(7, {0, 1, 3, 5}, /*bools=*/0)) Py_RETURN_NONE;
   const Tensor &input = in.tensor(0), &weight_ih = in.tensor(1), &h = in.tensor(3);
   const auto bias_ih = in.maybe(2), c = in.maybe(4), bias_hh = in.maybe(6);
   const bool has_c = Cells::kInfo[find_cell(in.text(7))].has_c;
@@ -96,10 +104,32 @@ PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
       !is_matrix(h) || c.has_value() != has_c || (has_c && !is_matrix(*c))) {
     Py_RETURN_NONE;
   }
-  const auto [output, h_n, c_n] = run({input.unsqueeze(0), weight_ih, bias_ih, h, c, in.tensor(5),
-                                       bias_hh, std::nullopt, std::nullopt, in.text(7),
-                                       /*reverse=*/false});
+  const auto [output, h_n, c_n] =
+      run(LayerInputs{input.unsqueeze(0), weight_ih, bias_ih, h, c, in.tensor(5), bias_hh,
+                      std::nullopt, std::nullopt, in.text(7),
+                      /*reverse=*/false});
   return wrap_all(h_n, c_n);
+  END_HANDLE_TH_ERRORS
+}
+
+// stack(input, h_0, c_0, cell, has_bias, has_projection, bidirectional, batch_first,
+//       flat_weights)
+PyObject* stack(PyObject*, PyObject* const* objects, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  const Arguments in(objects, count);
+  if (!in.plain(3, {0}, /*bools=*/4, /*others=*/1) || !PyList_Check(objects[8])) Py_RETURN_NONE;
+  std::vector<Tensor> weights;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(objects[8]); ++i) {
+    PyObject* weight = PyList_GET_ITEM(objects[8], i);
+    if (!THPVariable_CheckExact(weight)) Py_RETURN_NONE;
+    weights.push_back(THPVariable_Unpack(weight));
+  }
+  const auto h_0 = in.maybe(1), c_0 = in.maybe(2);
+  const auto result = run(StackInputs{in.tensor(0), h_0, c_0, weights, in.truth(4), in.truth(5),
+                                      in.truth(6), in.truth(7), in.text(3)});
+  if (!result) Py_RETURN_NONE;
+  const auto& [output, h_n, c_n] = *result;
+  return wrap_all(output, h_n, c_n);
   END_HANDLE_TH_ERRORS
 }
 
@@ -118,6 +148,9 @@ PyMethodDef kPythonCalls[] = {
         "step", step,
         "(h, c) after one step of layer for input [batch, features], likewise, or where a rank or "
         "the number of features is wrong."),
+    method("stack", stack,
+           "functional.stack of dense input without dropout, likewise, or where an argument is "
+           "wrong."),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace fused_rnn
