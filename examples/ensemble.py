@@ -15,7 +15,7 @@ from common.ensembles import Ensemble, against_a_loop
 from common.gaussian import LIKELY, Gaussian, GaussianForecaster, mixture, rank_correlation
 from common.report import HERE, Out, Quick, Seed, save
 from common.seeds import seed_everything
-from common.temperature import Temperature, load
+from common.temperature import Temperature
 from fused_rnn.forecast.training import Windows
 
 WINDOW, HORIZON, HIDDEN, BATCH, MEMBERS = 48, 24, 32, 128, 5
@@ -105,7 +105,7 @@ def main(seed: Seed = 0, quick: Quick = False, out: Out = HERE) -> None:
     """Trains five LSTMs, and compares their mixture with each of them."""
     seed_everything(seed)
     torch.set_num_threads(1)  # more gain little on so small a network
-    data, epochs = load(WINDOW, HORIZON), 5 if quick else 12
+    data, epochs = Temperature(WINDOW, HORIZON), 5 if quick else 12
     samples = samples_of(data, data.train[::2] if quick else data.train)
     test = samples_of(data, data.test)
     with tqdm(total=epochs * MEMBERS, desc="training", unit="epoch", disable=None) as bar:

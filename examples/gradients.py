@@ -9,7 +9,6 @@ import math
 from datetime import timedelta
 from typing import Annotated, Any
 
-import torch
 import typer
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -21,8 +20,9 @@ from common.gate_swings import GATES, gates_along, swings
 from common.gradients_picture import picture
 from common.report import HERE, Out, Quick, Row, Seed, save
 from common.seeds import seed_everything
+from common.temperature import Temperature
 from common.through_time import Decay, decays
-from fused_rnn.forecast import experiment, series
+from fused_rnn.forecast import series
 from fused_rnn.forecast.training import Forecaster, Trainer, Windows
 
 WINDOW, HORIZON, DAY, WEEK = 96, 12, 24, 168
@@ -43,7 +43,7 @@ def main(
         steps, epochs = min(steps, 60), min(epochs, 4)
     seed_everything(seed)
     found = decays(steps)
-    data = Temperature()
+    data = Temperature(WINDOW, HORIZON)
     clipping = clip_or_not(data, seed)
     gates, of_lstm = view_gates(data, epochs, seed)
     rates = {key: summary(decay) for key, decay in found.items()}
@@ -57,25 +57,13 @@ def main(
     )
 
 
-class Temperature:
-    """The hourly series, its parts, and its windows for a forecast half a day ahead."""
-
-    def __init__(self) -> None:
-        self.series = series.read_series(experiment.DATA, experiment.COLUMN)
-        values = self.series.values
-        self.parts = series.split(len(values), WINDOW, HORIZON, DAY)
-        self.scale = series.scale_of(values[: self.parts.training_steps])
-        normalised = torch.from_numpy(self.scale.normalise(values))
-        self.windows = Windows(normalised, WINDOW, HORIZON)
-
-
 def clip_or_not(data: Temperature, seed: int) -> dict[str, float]:
     """The same training with gradients clipped and as they are."""
-    targets = torch.from_numpy(data.parts.train)
+    windows = Windows(data.values, WINDOW, HORIZON)
     clipped, free = (
-        train(data.windows, targets, limit, CLIPPED_STEPS, seed) for limit in (CLIP, math.inf)
+        train(windows, data.train, limit, CLIPPED_STEPS, seed) for limit in (CLIP, math.inf)
     )
-    x, y = data.windows.batch(targets)
+    x, y = windows.batch(data.train)
     return {
         "limit": CLIP,
         "steps": CLIPPED_STEPS,
@@ -91,19 +79,19 @@ def view_gates(data: Temperature, epochs: int, seed: int) -> tuple[dict[str, Ten
     """The gates along the test part after training, and numbers: how far they move within a day
     before it and after it, and what the forecasts are worth."""
     model = Forecaster(fused_rnn, "lstm", UNITS, 1, False)
-    train_part, validation, test = map(torch.from_numpy, data.parts[:3])
-    values = data.windows.values[test[0] - WINDOW :]
+    windows = Windows(data.values, WINDOW, HORIZON)
+    values = data.values[data.test[0] - WINDOW :]
     untrained = gates_along(model.recurrent, values, WINDOW)
-    trainer = Trainer("LSTM", model, data.windows, train_part, epochs, seed)
+    trainer = Trainer("LSTM", model, windows, data.train, epochs, seed)
     for _ in trange(epochs, unit="epoch", disable=None):
         trainer.train_epoch()
-        trainer.validate(validation)
+        trainer.validate(data.validation)
     trainer.restore_best()
     trained = gates_along(model.recurrent, values, WINDOW)
 
-    celsius = data.series.values[data.parts.test]
-    forecast = data.scale.restore(trainer.forecast(test).numpy())
-    naive = series.naive(data.series.values, data.parts.test, HORIZON)
+    celsius = data.celsius[data.parts.test]
+    forecast = data.scale.restore(trainer.forecast(data.test).numpy())
+    naive = series.naive(data.celsius, data.parts.test, HORIZON)
     swing = {
         name: {
             "untrained": swings(untrained[name]).mean().item(),
@@ -139,11 +127,10 @@ def row(decay: Decay) -> Row:
 
 def draw(found: dict[str, Decay], data: Temperature, gates: dict[str, Tensor]) -> Figure:
     """The picture, with the second week of the test part."""
-    assert data.series.times is not None
     begin = data.parts.test[0] + WEEK
-    times = [time + LOCAL for time in data.series.times[begin : begin + WEEK]]
+    times = [time + LOCAL for time in data.times[begin : begin + WEEK]]
     week = {name: gate[WEEK : 2 * WEEK] for name, gate in gates.items()}
-    return picture(found, times, data.series.values[begin : begin + WEEK], week)
+    return picture(found, times, data.celsius[begin : begin + WEEK], week)
 
 
 if __name__ == "__main__":

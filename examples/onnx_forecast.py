@@ -21,7 +21,7 @@ import fused_rnn.onnx
 from common import picture
 from common.report import HERE, Out, Quick, Seed, save
 from common.seeds import seed_everything
-from common.temperature import Temperature, load
+from common.temperature import Temperature
 from fused_rnn.forecast import series
 from fused_rnn.forecast.training import Forecaster, Trainer, Windows, train_in_turns
 
@@ -116,7 +116,7 @@ def main(
         raise typer.BadParameter(f"{cell!r} is none of lstm, gru and rnn", param_hint="--cell")
     seed_everything(seed)
     torch.set_num_threads(1)  # more gain little on so small a network
-    data, epochs = load(WINDOW, HORIZON), 2 if quick else 12
+    data, epochs = Temperature(WINDOW, HORIZON), 2 if quick else 12
     model = trained(data, cell, epochs, seed)
     windows, targets = Windows(data.values, WINDOW, HORIZON).batch(data.test)
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ import fused_rnn
 from common import clipping, picture, torch_nn
 from common.report import HERE, Out, Quick, Seed, save
 from common.seeds import seed_everything
-from common.temperature import load
+from common.temperature import Temperature
 from common.timing import timed
 from fused_rnn.forecast.training import Forecaster, Windows
 
@@ -89,7 +89,7 @@ def main(seed: Seed = 0, quick: Quick = False, out: Out = HERE) -> None:
     """Trains a forecaster where 5% of the targets read 50 °C, by six rules of a gradient."""
     seed_everything(seed)
     torch.set_num_threads(1)  # more gain little on so small a network
-    data, epochs = load(WINDOW, HORIZON), 2 if quick else 10
+    data, epochs = Temperature(WINDOW, HORIZON), 2 if quick else 10
     deviation = data.scale.deviation
     batches = Windows(data.values, WINDOW, HORIZON)
     windows, sound = batches.batch(data.train[::2] if quick else data.train)

@@ -26,7 +26,7 @@ def main(
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     weather = Weather(quick)
-    batches = len(new_loader(weather.training, torch.Generator()))
+    batches = len(new_loader(weather.noisy, torch.Generator()))
     epochs = 2 if quick else epochs
     steps, stop = epochs * batches, epochs * batches // 2 + batches // 3
     runs = run_all(weather, seed, steps, stop)

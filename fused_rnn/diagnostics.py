@@ -134,6 +134,7 @@ def _watch(layer: RecurrentLayer, input: Input, hx: Any) -> tuple[Any, list[Run]
     # The same parameters and hooks; `copy` refuses parametrized layers.
     watched = object.__new__(type(layer))
     vars(watched).update(vars(layer), _compiled_call_impl=None)
+    watched._forward_plain = lambda input, hx: None  # type: ignore[method-assign] # no _run in it
     watched._run = partial(watched._run, op=partial(_run_layer, runs))  # type: ignore[method-assign]
     return watched(input, hx), runs
 

@@ -12,11 +12,10 @@ from torch.utils.data.distributed import DistributedSampler
 from tqdm import tqdm
 
 import fused_rnn
-from fused_rnn.forecast import series
-from fused_rnn.forecast.experiment import COLUMN, DATA
+from common.temperature import Temperature
 from fused_rnn.forecast.training import Forecaster
 
-WINDOW, HORIZON, SEASON = 48, 6, 24  # hours
+WINDOW, HORIZON = 48, 6  # hours
 LEARNING_RATE = 3e-3
 
 
@@ -42,9 +41,7 @@ def processes() -> tuple[int, int]:
 
 def windows(dtype: torch.dtype) -> TensorDataset:
     """The training part of the series: two days, [windows, hours], and the value six hours on."""
-    values = series.read_series(DATA, COLUMN).values
-    steps = series.split(len(values), WINDOW, HORIZON, SEASON).training_steps
-    training = torch.from_numpy(series.scale_of(values[:steps]).normalise(values[:steps])).to(dtype)
+    training = Temperature(WINDOW, HORIZON).training().to(dtype)
     past = training[:-HORIZON].unfold(0, WINDOW, 1)
     return TensorDataset(past, training[WINDOW - 1 + HORIZON :])
 

@@ -14,8 +14,8 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from common.decoder import Decoded, Seq2Seq
+from common.temperature import Temperature
 from fused_rnn.forecast import series
-from fused_rnn.forecast.experiment import COLUMN, DATA
 
 HORIZON = SEASON = 24
 LEARNING_RATE = 3e-3
@@ -41,17 +41,11 @@ class Days:
 
     def __init__(self, window: int) -> None:
         self.window = window
-        self.series = series.read_series(DATA, COLUMN)
-        values = self.values = self.series.values
-        parts = series.split(len(values), window, 1, SEASON)
-        self.scale = series.scale_of(values[: parts.training_steps])
-        self.train, self.validation, self.test = (
-            part[: 1 - HORIZON] for part in (parts.train, parts.validation, parts.test)
-        )
-        assert self.series.times is not None
-        self.times = self.series.times
+        data = Temperature(window, 1)
+        self.values, self.times, self.scale = data.celsius, data.times, data.scale
+        self.train, self.validation, self.test = (part[: 1 - HORIZON] for part in data.parts[:3])
         angle = torch.tensor([time.hour * math.tau / 24 for time in self.times])
-        features = [torch.from_numpy(self.scale.normalise(values)), angle.sin(), angle.cos()]
+        features = [data.values, angle.sin(), angle.cos()]
         self._windows = torch.stack(features, 1).unfold(0, window + HORIZON, 1)
 
     def batch(self, days: series.Steps) -> Batch:

@@ -8,8 +8,8 @@ import torch
 from tqdm import tqdm
 
 from common.resumable import NoisyWindows, Run, WorkerInit, new_loader
+from common.temperature import Temperature
 from fused_rnn.forecast import series
-from fused_rnn.forecast.experiment import COLUMN, DATA
 from fused_rnn.forecast.training import Windows
 
 WINDOW, HORIZON = 36, 12
@@ -33,21 +33,18 @@ LABELS = {
 LEFT_OUT = [name.removeprefix("without_") for name in LABELS if name.startswith("without_")]
 
 
-class Weather:
-    """The temperature series as noisy windows to learn from and as clean ones to judge by."""
+class Weather(Temperature):
+    """The series as noisy windows to learn from and as clean ones to judge by."""
 
     def __init__(self, quick: bool) -> None:
-        self.celsius = series.read_series(DATA, COLUMN).values
-        self.parts = series.split(len(self.celsius), WINDOW, HORIZON, 24)
-        self.scale = series.scale_of(self.celsius[: self.parts.training_steps])
-        values = torch.from_numpy(self.scale.normalise(self.celsius))
-        self.windows = Windows(values, WINDOW, HORIZON)
-        targets = torch.from_numpy(self.parts.train)[: QUICK_WINDOWS if quick else None]
-        self.training = NoisyWindows(self.windows, targets)
+        super().__init__(WINDOW, HORIZON)
+        self.windows = Windows(self.values, WINDOW, HORIZON)
+        targets = self.train[: QUICK_WINDOWS if quick else None]
+        self.noisy = NoisyWindows(self.windows, targets)
 
     def error(self, run: Run) -> float:
         """Mean absolute error in °C on the test part."""
-        windows, _ = self.windows.batch(torch.from_numpy(self.parts.test))
+        windows, _ = self.windows.batch(self.test)
         run.model.eval()
         with torch.inference_mode():
             forecasts = self.scale.restore(run.model(windows).numpy())
@@ -70,24 +67,24 @@ def run_all(weather: Weather, seed: int, steps: int, stop: int) -> dict[str, Run
         return run
 
     def resumed(*left_out: str) -> Run:
-        run = Run(weather.training, seed, steps)
+        run = Run(weather.noisy, seed, steps)
         state = torch.load(checkpoint)
         run.load_state_dict({name: state[name] for name in state if name not in left_out})
         return trained(run)
 
-    runs = {"run": trained(Run(weather.training, seed, steps))}
-    runs["again"] = trained(Run(weather.training, seed, steps))
+    runs = {"run": trained(Run(weather.noisy, seed, steps))}
+    runs["again"] = trained(Run(weather.noisy, seed, steps))
     torch.set_num_threads(2)
-    runs["two_threads"] = trained(Run(weather.training, seed, steps))
+    runs["two_threads"] = trained(Run(weather.noisy, seed, steps))
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(False)
-    runs["not_deterministic"] = trained(Run(weather.training, seed, steps))
+    runs["not_deterministic"] = trained(Run(weather.noisy, seed, steps))
     torch.use_deterministic_algorithms(True)
-    runs["one_worker"] = trained(Run(weather.training, seed, steps, workers=1))
-    runs["no_seed"] = trained(Run(weather.training, secrets.randbits(32), steps))
+    runs["one_worker"] = trained(Run(weather.noisy, seed, steps, workers=1))
+    runs["no_seed"] = trained(Run(weather.noisy, secrets.randbits(32), steps))
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.pt"
-        first_part = Run(weather.training, seed, steps)
+        first_part = Run(weather.noisy, seed, steps)
         first_part.train(stop)
         torch.save(first_part.state_dict(), checkpoint)
         runs["resumed"] = resumed()
@@ -99,7 +96,7 @@ def run_all(weather: Weather, seed: int, steps: int, stop: int) -> dict[str, Run
 def distinct_noise(weather: Weather, seed_worker: WorkerInit | None) -> float:
     """The share of different draws among the noise of two epochs."""
     silent = Windows(torch.zeros_like(weather.windows.values), WINDOW, HORIZON)
-    data = NoisyWindows(silent, weather.training.targets[:512])
+    data = NoisyWindows(silent, weather.noisy.targets[:512])
     loader = new_loader(data, torch.Generator().manual_seed(0), worker_init_fn=seed_worker)
     noise = torch.cat([windows for _ in range(2) for windows, _ in loader])
     return len(noise.unique(dim=0)) / len(noise)

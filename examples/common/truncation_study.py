@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from common.temperature import SEASON, Temperature
 from common.truncated import (
     Forecaster,
     Task,
@@ -23,9 +24,7 @@ from common.truncated import (
     train,
 )
 from fused_rnn.forecast import series
-from fused_rnn.forecast.experiment import COLUMN, DATA
 
-SEASON = 24
 CURVES = {
     "carried": "state carried",
     "reset": "reset at every chunk",
@@ -37,19 +36,12 @@ Errors = dict[str, dict[str, Any]]  # by part of the series, curve and "chunk_N"
 Way = Callable[[Tensor, Tensor], Tensor]  # from values and steps to forecasts
 
 
-class Weather:
-    """The series in °C and normalised, its parts, and the errors of forecasts of it."""
+class Weather(Temperature):
+    """The series, and the errors of forecasts of it."""
 
     def __init__(self, horizon: int) -> None:
+        super().__init__(1, horizon)
         self.horizon = horizon
-        self.celsius = series.read_series(DATA, COLUMN).values
-        self.parts = series.split(len(self.celsius), 1, horizon, SEASON)
-        self.scale = series.scale_of(self.celsius[: self.parts.training_steps])
-        self.values = torch.from_numpy(self.scale.normalise(self.celsius))
-
-    def training(self) -> Tensor:
-        """The normalised values to learn from."""
-        return self.values[: self.parts.training_steps]
 
     def mae(self, forecasts: Any, targets: series.Steps) -> float:
         """Mean absolute error in °C of normalised forecasts [targets]."""
