@@ -47,8 +47,9 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         self, cell: str, input: Tensor, h: Tensor | None, c: Tensor | None
     ) -> tuple[Tensor, Any]:
         """The state `(h, c)` after one step from `h` and `c`, or from zeros if both are None."""
-        if not torch.compiler.is_compiling():
-            w_ih, b_ih, w_hh, b_hh = self._weights()
+        compiling = torch.compiler.is_compiling()
+        w_ih, b_ih, w_hh, b_hh = self._weights_by_attribute() if compiling else self._weights()
+        if not compiling:
             # What is nearly always right is seen there to be so; if not, the checks below say why.
             state = ops.plain_step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
             if state is not None:
@@ -67,7 +68,6 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         if h is None:
             h = input.new_zeros(input.size(0), self.hidden_size)
             c = h if has_c else None
-        w_ih, b_ih, w_hh, b_hh = self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh
         h, c = ops.step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
         if batched:
             return h, c
@@ -82,6 +82,9 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         own = type(self).__getattr__ is torch.nn.Module.__getattr__
         if own and p.keys() == WEIGHTS and self.__dict__.keys().isdisjoint(WEIGHTS):
             return p["weight_ih"], p["bias_ih"], p["weight_hh"], p["bias_hh"]
+        return self._weights_by_attribute()
+
+    def _weights_by_attribute(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         return self.weight_ih, self.bias_ih, self.weight_hh, self.bias_hh
 
 
@@ -179,6 +182,7 @@ class LSTMCell(_RecurrentCell):
             raise TypeError(f"hx: expected a tuple (h_0, c_0), but got {type(hx).__name__}")
         if len(hx) != 2:
             raise TypeError(f"hx: expected a tuple (h_0, c_0), but got {len(hx)} elements")
+        self._check_state(hx[0], "hx[0]")  # None there is not what None for both is
         return self._step("lstm", input, hx[0], hx[1])
 
 

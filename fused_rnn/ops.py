@@ -69,8 +69,8 @@ Layer = Callable[
 
 recurrence: Recurrence = torch.ops.fused_rnn.recurrence.default
 _layer = torch.ops.fused_rnn.layer.default
-# Past torch.ops: `step`, and `functional.stack` of dense input without dropout; None where an
-# argument is not a plain tensor, or wrong.
+# Past torch.ops: `step`, and `functional.stack` of dense input without dropout. None where an
+# argument is not a plain tensor, or is what torch.nn's checks refuse.
 plain_step = _C.step
 plain_stack = _C.stack
 

@@ -64,9 +64,13 @@ class RecurrentLayer(torch.nn.RNNBase):
 
         A short sequence takes less time than those checks and `stack` do.
         """
-        if self.dropout > 0 and self.training:
+        if self.training and self.dropout > 0:
             return None
-        h_0, c_0 = hx if isinstance(hx, tuple) and len(hx) == 2 else (hx, None)
+        h_0, c_0 = hx, None
+        if self.mode == "LSTM" and isinstance(hx, tuple) and len(hx) == 2:
+            h_0, c_0 = hx
+            if h_0 is None:
+                return None
         result = ops.plain_stack(
             input,
             h_0,
@@ -77,6 +81,9 @@ class RecurrentLayer(torch.nn.RNNBase):
             self.bidirectional,
             self.batch_first,
             self._flat_weights,
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
         )
         if result is None:
             return None

@@ -188,6 +188,7 @@ def test_weights_of_a_cell_that_are_hidden() -> None:
 
 STACKS: list[dict[str, Any]] = [
     {},
+    {"nonlinearity": "relu"},
     {"bias": False},
     {"num_layers": 2, "batch_first": True},
     {"num_layers": 2, "bidirectional": True},
@@ -200,6 +201,8 @@ STACKS: list[dict[str, Any]] = [
 def test_a_stack_in_one_call_is_the_stack(
     cell: str, options: dict[str, Any], given: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if "nonlinearity" in options and cell != "RNN":
+        pytest.skip("of RNN alone")
     torch.manual_seed(0)
     projected = {"proj_size": 3} if cell == "projected" else {}
     module = getattr(fused_rnn, "LSTM" if projected else cell)(5, 4, **options, **projected)
@@ -215,8 +218,9 @@ def test_a_stack_in_one_call_is_the_stack(
         loss = sum(t.square().sum() for t in (output, *states))
         return [output, *states, *torch.autograd.grad(loss, [x, *module.parameters()])]
 
-    with Seen():  # which one call would not let see its ops
+    with Seen() as seen:  # which one call would not let see its ops
         expected = result()
+    assert OP in seen.functions
     monkeypatch.setattr(type(module), "_run", None)
     for ours, theirs in zip(result(), expected, strict=True):
         assert torch.equal(ours, theirs)
@@ -224,10 +228,14 @@ def test_a_stack_in_one_call_is_the_stack(
 
 def stack_arguments() -> dict[str, Any]:
     """Of two layers of an LSTM: 5 features, 4 units."""
-    weights = [torch.randn(16, n) for n in (5, 4, 4, 4)]
     states = {"h_0": torch.zeros(2, 2, 4), "c_0": torch.zeros(2, 2, 4), "cell": "lstm"}
     flags = {"bias": False, "projection": False, "bidirectional": False, "batch_first": False}
-    return {"input": torch.randn(3, 2, 5), **states, **flags, "weights": weights}
+    sizes = {"input_size": 5, "hidden_size": 4, "num_layers": 2}
+    return {"input": torch.randn(3, 2, 5), **states, **flags, "weights": stack_weights(), **sizes}
+
+
+def stack_weights() -> list[Any]:
+    return [torch.zeros(16, n) for n in (5, 4, 4, 4)]
 
 
 WRONG: list[tuple[str, Any]] = [
@@ -246,10 +254,15 @@ WRONG: list[tuple[str, Any]] = [
     ("cell", "gru"),
     ("bidirectional", 0),
     ("weights", []),
-    ("weights", [None, None]),
-    ("weights", (torch.zeros(16, 5), torch.zeros(16, 4))),
-    ("weights", [torch.zeros(16), torch.zeros(16, 4)]),
-    ("weights", [torch.zeros(16, 5).as_subclass(Logged), torch.zeros(16, 4)]),
+    ("weights", [None] * 4),
+    ("weights", tuple(stack_weights())),
+    ("weights", [*stack_weights(), torch.zeros(16, 4)]),
+    ("weights", [*stack_weights()[:3], torch.zeros(16)]),
+    ("weights", [stack_weights()[0].as_subclass(Logged), *stack_weights()[1:]]),
+    ("input_size", 6),
+    ("hidden_size", 5),
+    ("num_layers", 1),
+    ("num_layers", None),
 ]
 
 
@@ -258,3 +271,85 @@ def test_what_a_stack_in_one_call_leaves_to_others(name: str, wrong: Any) -> Non
     given = stack_arguments()
     assert _C.stack(*given.values()) is not None
     assert _C.stack(*(given | {name: wrong}).values()) is None
+
+
+def disagree(**attributes: Any) -> Callable[[torch.nn.RNNBase], None]:
+    def change(module: torch.nn.RNNBase) -> None:
+        for name, value in attributes.items():
+            setattr(module, name, value)
+
+    return change
+
+
+def lose_a_weight(module: torch.nn.RNNBase) -> None:
+    module._flat_weights = module._flat_weights[:-1]
+
+
+DISAGREEMENTS = [
+    disagree(input_size=7),
+    disagree(num_layers=3),
+    disagree(bidirectional=True),
+    disagree(weight_ih_l0=torch.nn.Parameter(torch.zeros(12, 6))),
+    lose_a_weight,
+]
+
+
+@pytest.mark.parametrize("change", DISAGREEMENTS)
+def test_a_module_that_disagrees_with_itself(change: Callable[[torch.nn.RNNBase], None]) -> None:
+    module = fused_rnn.GRU(5, 4, 2)
+    change(module)
+    hx = torch.zeros(2, 2, 4)
+    with Seen(), pytest.raises(Exception) as expected:  # noqa: PT011, of the path of many calls
+        module(torch.zeros(3, 2, 5), hx)
+    with pytest.raises(expected.type) as raised:
+        module(torch.zeros(3, 2, 5), hx)
+    assert str(raised.value) == str(expected.value)
+
+
+def test_modes_and_subclasses_see_the_op_of_a_layer() -> None:
+    module, x = fused_rnn.GRU(5, 4), torch.randn(3, 2, 5)
+    with Dispatched() as dispatched, torch.no_grad():
+        module(x)
+    with Seen() as seen:
+        module(x)
+    Logged.functions.clear()
+    assert isinstance(module(x.as_subclass(Logged))[0], Logged)
+    assert OP in dispatched.functions and OP in seen.functions and OP in Logged.functions
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("given", [True, False], ids=["hx", "zeros"])
+@pytest.mark.parametrize("module", [fused_rnn.GRU(5, 4, 2), fused_rnn.GRUCell(5, 4)], ids=str)
+def test_a_traced_module_takes_other_sizes(module: torch.nn.Module, given: bool) -> None:
+    def arguments(batch: int) -> tuple[Tensor, ...]:
+        is_layer = isinstance(module, torch.nn.RNNBase)
+        x, hx = ((3, batch, 5), (2, batch, 4)) if is_layer else ((batch, 5), (batch, 4))
+        return (torch.randn(x), torch.randn(hx)) if given else (torch.randn(x),)
+
+    traced = torch.jit.trace(module, arguments(2))
+    for batch in (2, 3):
+        for ours, theirs in zip(traced(*(a := arguments(batch))), module(*a), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+class Counted(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, weight: Tensor) -> Tensor:
+        self.calls += 1
+        return weight
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(torch.ones(2, 5),), (torch.ones(5),), (torch.ones(2, 5), torch.ones(2, 4))],
+    ids=["zeros", "unbatched", "hx"],
+)
+def test_a_weight_of_a_cell_is_computed_once(arguments: tuple[Tensor, ...]) -> None:
+    cell, counted = fused_rnn.GRUCell(5, 4), Counted()
+    parametrize.register_parametrization(cell, "weight_hh", counted)
+    counted.calls = 0
+    cell(*arguments)
+    assert counted.calls == 1

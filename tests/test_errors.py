@@ -178,14 +178,24 @@ def test_call_names_the_argument(cell: str, bad: str) -> None:
         (torch.ones(2, 7), "hx: expected a tuple .h_0, c_0., but got Tensor"),
         ((torch.ones(1, 7),), "hx: expected a tuple .h_0, c_0., but got 1 elements"),
         ((torch.ones(1, 7), None), r"hx\[1\]: expected a Tensor, but got NoneType"),
+        ((None, torch.ones(1, 7)), r"hx\[0\]: expected a Tensor, but got NoneType"),
+        ((None, None), r"hx\[0\]: expected a Tensor, but got NoneType"),
     ],
-    ids=["tensor", "one", "none"],
+    ids=["tensor", "one", "h only", "c only", "neither"],
 )
 def test_state_of_lstm_is_a_pair(hx: Any, message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        fused_rnn.LSTM(5, 7)(torch.ones(2, 5), hx)
+    for shape in ((2, 5), (2, 1, 5)):
+        with pytest.raises(TypeError, match=message):
+            fused_rnn.LSTM(5, 7)(torch.ones(shape), hx)
     with pytest.raises(TypeError, match=message):
         fused_rnn.LSTMCell(5, 7)(torch.ones(1, 5), hx)
+
+
+@pytest.mark.parametrize("hx", [(torch.ones(1, 1, 7), None), (None, None)], ids=["h", "neither"])
+@pytest.mark.parametrize("name", ["RNN", "GRU"])
+def test_state_of_others_is_no_pair(name: str, hx: Any) -> None:
+    with pytest.raises(TypeError, match="hx: expected a Tensor, but got tuple"):
+        getattr(fused_rnn, name)(5, 7)(torch.ones(2, 1, 5), hx)
 
 
 BAD_CELL_CALLS: dict[str, Callable[[str], tuple[Any, Any]]] = {

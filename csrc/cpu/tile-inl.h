@@ -85,7 +85,7 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
 #pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
           b[v] = load(panel.data + v * W);
-          prefetch(panel.data + kAhead * panel.row + v * W, W);
+          if (v * kVectorBytes % 64 == 0) prefetch(panel.data + kAhead * panel.row + v * W, W);
           if constexpr ((R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
         }
 #pragma GCC unroll 8

@@ -19,6 +19,10 @@ struct Sizes {
   std::vector<c10::SymInt> with(const c10::SymInt& width) const;
 };
 
+inline bool is_dense(const Tensor& tensor, int64_t rank) {
+  return tensor.layout() == c10::kStrided && tensor.dim() == rank;
+}
+
 // The row of the table of cells; throws where there is no cell of that name.
 int find_cell(std::string_view name);
 

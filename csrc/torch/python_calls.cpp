@@ -1,8 +1,12 @@
 #include <torch/csrc/python_headers.h>
 // After Python's.
 #include <ATen/PythonTorchFunctionTLS.h>
+#include <ATen/TracerMode.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/python_numbers.h>
+
+#include <algorithm>
 
 #include "torch/check.h"
 #include "torch/python_calls.h"
@@ -46,6 +50,11 @@ class Arguments {
     if (!data) throw python_error();
     return {data, static_cast<size_t>(size)};
   }
+  bool integers(Py_ssize_t first, Py_ssize_t end) const {
+    return std::all_of(objects_ + first, objects_ + end,
+                       [](PyObject* o) { return PyLong_Check(o); });
+  }
+  int64_t integer(Py_ssize_t i) const { return THPUtils_unpackLong(objects_[i]); }
   bool truth(Py_ssize_t i) const { return objects_[i] == Py_True; }
 
  private:
@@ -63,10 +72,6 @@ PyObject* wrap(const MaybeTensor& tensor) { return wrap(tensor.value_or(Tensor()
 template <class... Tensors>
 PyObject* wrap_all(const Tensors&... tensors) {
   return py::make_tuple(py::reinterpret_steal<py::object>(wrap(tensors))...).release().ptr();
-}
-
-bool is_matrix(const Tensor& tensor) {
-  return tensor.layout() == c10::kStrided && tensor.dim() == 2;
 }
 
 auto run(const LayerInputs& inputs) {
@@ -100,8 +105,9 @@ PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   const Tensor &input = in.tensor(0), &weight_ih = in.tensor(1), &h = in.tensor(3);
   const auto bias_ih = in.maybe(2), c = in.maybe(4), bias_hh = in.maybe(6);
   const bool has_c = Cells::kInfo[find_cell(in.text(7))].has_c;
-  if (!is_matrix(input) || !is_matrix(weight_ih) || input.sym_size(1) != weight_ih.sym_size(1) ||
-      !is_matrix(h) || c.has_value() != has_c || (has_c && !is_matrix(*c))) {
+  if (!is_dense(input, 2) || !is_dense(weight_ih, 2) ||
+      input.sym_size(1) != weight_ih.sym_size(1) || !is_dense(h, 2) || c.has_value() != has_c ||
+      (has_c && !is_dense(*c, 2))) {
     Py_RETURN_NONE;
   }
   const auto [output, h_n, c_n] =
@@ -112,12 +118,16 @@ PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   END_HANDLE_TH_ERRORS
 }
 
-// stack(input, h_0, c_0, cell, has_bias, has_projection, bidirectional, batch_first,
-//       flat_weights)
+// stack(input, h_0, c_0, cell, has_bias, has_projection, bidirectional, batch_first, flat_weights,
+//       input_size, hidden_size, num_layers)
 PyObject* stack(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   const Arguments in(objects, count);
-  if (!in.plain(3, {0}, /*bools=*/4, /*others=*/1) || !PyList_Check(objects[8])) Py_RETURN_NONE;
+  if (!in.plain(3, {0}, /*bools=*/4, /*others=*/4) || !PyList_Check(objects[8]) ||
+      !in.integers(9, 12) ||
+      at::tracer::impl::is_dispatch_enabled()) {  // which takes sizes for constants
+    Py_RETURN_NONE;
+  }
   std::vector<Tensor> weights;
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(objects[8]); ++i) {
     PyObject* weight = PyList_GET_ITEM(objects[8], i);
@@ -125,8 +135,9 @@ PyObject* stack(PyObject*, PyObject* const* objects, Py_ssize_t count) {
     weights.push_back(THPVariable_Unpack(weight));
   }
   const auto h_0 = in.maybe(1), c_0 = in.maybe(2);
-  const auto result = run(StackInputs{in.tensor(0), h_0, c_0, weights, in.truth(4), in.truth(5),
-                                      in.truth(6), in.truth(7), in.text(3)});
+  const auto result =
+      run(StackInputs{in.tensor(0), h_0, c_0, weights, in.truth(4), in.truth(5), in.truth(6),
+                      in.truth(7), in.text(3), in.integer(9), in.integer(10), in.integer(11)});
   if (!result) Py_RETURN_NONE;
   const auto& [output, h_n, c_n] = *result;
   return wrap_all(output, h_n, c_n);
@@ -144,13 +155,13 @@ PyMethodDef method(const char* name, F function, const char* doc) {
 PyMethodDef kPythonCalls[] = {
     method("layer", layer,
            "torch.ops.fused_rnn.layer for plain tensors; None where only that will do."),
-    method(
-        "step", step,
-        "(h, c) after one step of layer for input [batch, features], likewise, or where a rank or "
-        "the number of features is wrong."),
+    method("step", step,
+           "(h, c) after one step of layer for input [batch, features], likewise; None too where a "
+           "rank "
+           "or the number of features is wrong."),
     method("stack", stack,
-           "functional.stack of dense input without dropout, likewise, or where an argument is "
-           "wrong."),
+           "functional.stack of dense input without dropout, likewise; None too where torch.nn has "
+           "words."),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace fused_rnn

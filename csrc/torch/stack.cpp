@@ -17,13 +17,10 @@ struct Weights {  // of one layer in one direction
   c10::SymInt hidden() const { return (hr ? *hr : hh).sym_size(1); }
 };
 
-bool has_rank(const Tensor& tensor, int64_t rank) {
-  return tensor.layout() == c10::kStrided && tensor.dim() == rank;
-}
-
 std::vector<Weights> weights_of(const StackInputs& in) {
   const size_t biases = in.has_bias ? 2 : 0, each = 2 + biases + in.has_projection;
   std::vector<Weights> result;
+  if (in.weights.size() % each) return result;
   for (size_t first = 0; first + each <= in.weights.size(); first += each) {
     const Tensor* w = in.weights.data() + first;
     result.push_back({w[0], w[1], biases ? MaybeTensor(w[2]) : std::nullopt,
@@ -35,16 +32,21 @@ std::vector<Weights> weights_of(const StackInputs& in) {
 
 bool fits(const StackInputs& in, const std::vector<Weights>& weights, bool has_c) {
   const auto matrices = [](const Weights& w) {
-    return has_rank(w.ih, 2) && has_rank(w.hh, 2) && (!w.hr || has_rank(*w.hr, 2));
+    return is_dense(w.ih, 2) && is_dense(w.hh, 2) && (!w.hr || is_dense(*w.hr, 2));
   };
-  if (weights.empty() || !std::all_of(weights.begin(), weights.end(), matrices)) return false;
+  const auto count = static_cast<int64_t>(weights.size());
+  if (count == 0 || count != in.num_layers * (in.bidirectional ? 2 : 1) ||
+      !std::all_of(weights.begin(), weights.end(), matrices)) {
+    return false;
+  }
   const Weights& first = weights[0];
-  if (!has_rank(in.input, 3) || in.input.scalar_type() != first.ih.scalar_type() ||
-      in.input.sym_size(2) != first.ih.sym_size(1)) {
+  if (!is_dense(in.input, 3) || in.input.scalar_type() != first.ih.scalar_type() ||
+      in.input.sym_size(2) != in.input_size || first.ih.sym_size(1) != in.input_size ||
+      first.hidden() != in.hidden_size) {
     return false;
   }
   const auto state = [&](const Tensor& tensor, const c10::SymInt& features) {
-    return has_rank(tensor, 3) && tensor.sym_size(0) == static_cast<int64_t>(weights.size()) &&
+    return is_dense(tensor, 3) && tensor.sym_size(0) == count &&
            tensor.sym_size(1) == in.input.sym_size(in.batch_first ? 0 : 1) &&
            tensor.sym_size(2) == features;
   };
@@ -74,7 +76,9 @@ std::optional<Layer::Outputs> stack_layers(const StackInputs& in) {
   Tensor x = in.batch_first ? in.input.transpose(0, 1).contiguous() : in.input;
   const std::vector<Tensor> h_0 = states(in.h_0, x, weights[0].out(), count);
   std::vector<Tensor> c_0, h_n, c_n, outputs;
-  if (has_c) c_0 = states(in.c_0, x, weights[0].hidden(), count);
+  if (has_c) {
+    c_0 = in.h_0 || weights[0].hr ? states(in.c_0, x, weights[0].hidden(), count) : h_0;
+  }
   for (size_t i = 0; i < count; ++i) {
     const Weights& w = weights[i];
     const MaybeTensor c = has_c ? MaybeTensor(c_0[i]) : std::nullopt, no_batch_sizes;

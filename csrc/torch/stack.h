@@ -1,5 +1,5 @@
-// A stack of layers in one call: what fused_rnn.functional.stack is for dense input and without
-// dropout. A short sequence takes less time than the Python of that.
+// A stack of layers in one call, as fused_rnn.functional.stack is for dense input and without dropout:
+// the Python of that and of torch.nn's checks takes longer than a short sequence.
 #pragma once
 #include "torch/ops.h"
 
@@ -12,9 +12,11 @@ struct StackInputs {
   const std::vector<Tensor>& weights;  // torch.nn's _flat_weights
   bool has_bias, has_projection, bidirectional, batch_first;
   std::string_view cell;
+  int64_t input_size, hidden_size, num_layers;
 };
 
-// Nothing where ranks, sizes or dtypes are wrong, of which others have the words.
+// Nothing where torch.nn's checks of input, states and flat weights would fail, which have the words. The
+// op's own checks throw.
 std::optional<Layer::Outputs> stack_layers(const StackInputs& inputs);
 
 }  // namespace fused_rnn
