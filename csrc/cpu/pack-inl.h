@@ -12,18 +12,19 @@ class Buffer {  // aligned, uninitialised
   explicit Buffer(int64_t size) { allocate(size); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { operator delete(data_, kAlign); }
+  ~Buffer() {
+    if (data_) give_scratch_back(data_, bytes_);
+  }
   void allocate(int64_t size) {  // at most once
     if (size <= 0) return;
-    const size_t bytes = size * sizeof(T);
-    data_ = static_cast<T*>(operator new(bytes, kAlign));
-    prefer_huge_pages(data_, bytes);
+    bytes_ = size * sizeof(T);
+    data_ = static_cast<T*>(take_scratch(bytes_));
   }
   operator T*() const { return data_; }
 
  private:
-  static constexpr std::align_val_t kAlign{64};
   T* data_ = nullptr;
+  size_t bytes_ = 0;
 };
 
 // One vector of a panel from as many rows: panel[i][j] = row(j)[i]. Rows are short and many, and the
