@@ -38,12 +38,14 @@ struct Block {
   size_t pages;
 };
 
-void free(const Block& block) { operator delete(block.data, std::align_val_t{kHugePage}); }
+void release(const Block& block) { operator delete(block.data, std::align_val_t{kHugePage}); }
 
 // Blocks that wait for their next use. Nobody waits for the lock: another thread may have held it when
 // this process was forked.
 class Kept {
  public:
+  Kept() { blocks_.reserve(kMost + 1); }  // giving back is part of destructors and must not throw
+
   void* take(size_t pages) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock) return nullptr;
@@ -58,12 +60,12 @@ class Kept {
 
   void give_back(const Block& block) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    if (!lock || block.pages > kMost) return free(block);
+    if (!lock || block.pages > kMost) return release(block);
     blocks_.push_back(block);
     pages_ += block.pages;
     while (pages_ > kMost) {  // those go that were not used for longest
       pages_ -= blocks_.front().pages;
-      free(blocks_.front());
+      release(blocks_.front());
       blocks_.erase(blocks_.begin());
     }
   }

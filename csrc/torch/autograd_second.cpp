@@ -92,20 +92,9 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 16, 0> {
       if (!again[i]->requires_grad()) again[i]->requires_grad_();
       inputs.push_back(*again[i]);
     }
-    const auto& a = again;
     const MaybeTensor batch_sizes = maybe(saved[count]);
-    const auto made =
-        list_of(unrolled_double_backward({a[0],
-                                          a[1],
-                                          a[2],
-                                          a[3],
-                                          a[4],
-                                          a[5],
-                                          a[6],
-                                          a[7],
-                                          a[8],
-                                          {*a[9], *a[10], a[11], *a[12], a[13], a[14], batch_sizes,
-                                           attributes.cell, attributes.reverse}}));
+    const auto made = list_of(unrolled_double_backward(
+        DoubleBackwardInputs::from(again, batch_sizes, attributes.cell, attributes.reverse)));
     for (size_t i = 0; i < made.size(); ++i) {
       if (!grads[i].defined() || !made[i].defined() || !made[i].requires_grad()) continue;
       outputs.push_back(made[i]);
@@ -118,7 +107,7 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 16, 0> {
         torch::autograd::grad(outputs, inputs, grad_outputs, /*retain_graph=*/create_graph,
                               create_graph, /*allow_unused=*/true);
     for (size_t i = 0, next = 0; i < count; ++i) {
-      if (wanted[i]) result[i] = found[next++];
+      if (wanted[i] && again[i]) result[i] = found[next++];
     }
     return result;
   }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 namespace fused_rnn {
 
@@ -90,6 +91,15 @@ struct DoubleBackwardInputs {
   }
   auto differentiable() const { return std::tuple_cat(gradients(), forward.differentiable()); }
   auto all() const { return std::tuple_cat(gradients(), forward.all()); }
+
+  // From the tensors of differentiable(), which are referred to.
+  static DoubleBackwardInputs from(const std::vector<MaybeTensor>& t,
+                                   const MaybeTensor& batch_sizes, std::string_view cell,
+                                   bool reverse) {
+    const ForwardInputs forward{*t[9], *t[10],      t[11], *t[12], t[13],
+                                t[14], batch_sizes, cell,  reverse};
+    return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], forward};
+  }
 };
 
 // The projection before the recurrence: a linear layer, as at::linear.
