@@ -1,5 +1,5 @@
-// The memory of arrays. To take new memory from the system 4 KiB at a time costs a good part of a call
-// that wants much of it, and reading it afterwards goes through as many entries of the page tables.
+// Large arrays may be new to the process at every call (glibc maps those of over 32 MiB anew, and gives
+// the end of its heap back): to take their memory 4 KiB at a time costs a good part of such a call.
 #pragma once
 #include <cstddef>
 
@@ -7,10 +7,5 @@ namespace fused_rnn::cpu {
 
 // Where there is much of it, lets the system give this memory 2 MiB at a time.
 void prefer_huge_pages(void* data, size_t bytes);
-
-// Scratch memory, aligned to a cache line and not initialised. What is large comes in huge pages, and up
-// to 64 MiB of it are kept for the calls that follow: free() gives the end of the heap back to the system.
-void* take_scratch(size_t bytes);
-void give_scratch_back(void* data, size_t bytes);
 
 }  // namespace fused_rnn::cpu

@@ -12,19 +12,18 @@ class Buffer {  // aligned, uninitialised
   explicit Buffer(int64_t size) { allocate(size); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() {
-    if (data_) give_scratch_back(data_, bytes_);
-  }
+  ~Buffer() { operator delete(data_, kAlign); }
   void allocate(int64_t size) {  // at most once
     if (size <= 0) return;
-    bytes_ = size * sizeof(T);
-    data_ = static_cast<T*>(take_scratch(bytes_));
+    const size_t bytes = size * sizeof(T);
+    data_ = static_cast<T*>(operator new(bytes, kAlign));
+    prefer_huge_pages(data_, bytes);
   }
   operator T*() const { return data_; }
 
  private:
+  static constexpr std::align_val_t kAlign{64};
   T* data_ = nullptr;
-  size_t bytes_ = 0;
 };
 
 // One vector of a panel from as many rows: panel[i][j] = row(j)[i]. Rows are short and many, and the

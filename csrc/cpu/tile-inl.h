@@ -59,8 +59,8 @@ constexpr int64_t kSummands = 256;
 // So many k before they are used, values of the panel are asked for to be in the L2 cache: where panels
 // come from L3, the processor's own prefetching leaves the tiles waiting.
 constexpr int64_t kAhead = 64;
-// Asking costs less than it saves only in a tile of so many multiplications a k.
-constexpr int kHides = 16;
+// Asking costs less than it saves only in a tile of so many multiplications a k, of AVX-512's then.
+constexpr int kWorthAsking = 16;
 
 template <int R, int V, int N, class T>
 void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
@@ -87,7 +87,9 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
 #pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
           b[v] = load(panel.data + v * W);
-          if constexpr (R * V >= kHides) prefetch(panel.data + kAhead * panel.row + v * W, W);
+          if (R * V >= kWorthAsking && v * kVectorBytes % 64 == 0) {
+            prefetch(panel.data + kAhead * panel.row + v * W, W);
+          }
           if constexpr ((R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
         }
 #pragma GCC unroll 8
