@@ -76,7 +76,8 @@ class _RecurrentCell(torch.nn.RNNCellBase):
     def _weights(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         """The weights, past `Module.__getattr__`: it takes as long as a small step.
 
-        Not where an attribute or a class may hide a parameter, nor where a weight is computed.
+        Not where an attribute of the cell hides a parameter, where a class has a `__getattr__` of
+        its own, nor where a weight is computed.
         """
         p: dict[str, Any] = self._parameters
         own = type(self).__getattr__ is torch.nn.Module.__getattr__
