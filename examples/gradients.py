@@ -25,7 +25,7 @@ from common.through_time import Decay, decays
 from fused_rnn.forecast import series
 from fused_rnn.forecast.training import Forecaster, Trainer, Windows
 
-WINDOW, HORIZON, DAY, WEEK = 96, 12, 24, 168
+WINDOW, HORIZON, WEEK = 96, 12, 168
 UNITS = 16
 CLIP, CLIPPED_STEPS = 1.0, 150
 LOCAL = timedelta(hours=-5)  # New York in winter; the file has UTC
