@@ -12,6 +12,7 @@ from torch.export import Dim
 import fused_rnn
 from cases import CELLS, Case, each_cell, over
 from compare import assert_as_accurate, leaf, run_module, tensors_in
+from test_double_backward import kept, second_arguments
 
 OPS = torch.ops.fused_rnn
 
@@ -82,15 +83,18 @@ def test_opcheck_of_backward(case: Case, reverse: bool) -> None:
 @each_direction
 @over(OP_CASES)
 def test_opcheck_of_double_backward(case: Case, reverse: bool) -> None:
-    arguments = op_arguments("recurrence", case, reverse)
-    output, h_n, c_n = OPS.recurrence(*arguments)
-    along = [a.detach() if isinstance(a, Tensor) else a for a in arguments[:6]]
+    arguments = {**second_arguments(case), "reverse": reverse}
+    for name in ("input", "h_0", "weight_hh"):
+        arguments[name] = leaf(arguments[name])
     # Its derivative is unrolled, for which a tracer would have to know the numbers in batch_sizes.
     traced = () if case.lengths else ("test_aot_dispatch_dynamic",)
     checks = ("test_schema", "test_autograd_registration", "test_faketensor", *traced)
-    given = [g if g is None else g.detach() for g in (output, h_n, c_n)]
     overload = OPS.recurrence_double_backward.default
-    torch.library.opcheck(overload, (*given, *along, *arguments), test_utils=checks)
+    for given in (arguments, {**arguments, "output_mask": [False] * 4}):
+        torch.library.opcheck(overload, (), given, test_utils=checks)
+    with torch.no_grad():
+        given = {**arguments, **kept(arguments)}
+    torch.library.opcheck(overload, (), given, test_utils=checks)
 
 
 @each_cell

@@ -174,29 +174,6 @@ def test_autocast_around_any_pass(cell: str, on: tuple[bool, bool, bool]) -> Non
 
 
 @each_cell
-def test_double_backward_checks_its_arguments(cell: str) -> None:
-    given = {"c_0": None, "bias_hh": None, "weight_hr": None, **Case(cell).recurrence()}
-    names = ("xg", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr")
-    along = {f"along_{name}": given[name] for name in names}
-    grads = {"grad_output": torch.zeros(9, 5, 7, dtype=torch.float64), "grad_h_n": given["h_0"]}
-    arguments = {**grads, "grad_c_n": given["c_0"], **along, **given, "reverse": False}
-    op = torch.ops.fused_rnn.recurrence_double_backward
-    op(**arguments)
-    for name in (*grads, "grad_c_n", *along):
-        if arguments[name] is None:
-            continue
-        for wrong in (
-            arguments[name].float(),
-            arguments[name][..., :-1],
-            arguments[name].to("meta"),
-        ):
-            with pytest.raises(RuntimeError, match=f"{name}: expected"):
-                op(**{**arguments, name: wrong})
-    with pytest.raises(RuntimeError, match="along_weight_hr: expected None"):
-        op(**{**arguments, "along_weight_hr": torch.zeros(3, 7, dtype=torch.float64)})
-
-
-@each_cell
 def test_nested_grad_runs_the_kernel(cell: str) -> None:
     """torch.func differentiates with a graph for more; only where more is asked, it is unrolled."""
     layer = Case(cell, hidden_size=3).module(fused_rnn)

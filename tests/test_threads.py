@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 import fused_rnn
 from cases import BLOCK_CASES, CASES, CELLS, REGIME_CASES, Case, over
 from compare import Results, run_module
+from test_double_backward import kept, second, second_arguments
 from test_reference import both_directions, run
 
 # Large enough that the work is divided, by sequences and, for weights' gradients, by units.
@@ -56,20 +57,14 @@ def test_one_thread_and_two(case: Case, reverse: bool, op: str, dtype: torch.dty
 @both_directions
 @over(LARGE_CASES + [case for case in CASES if case.batch == 17])
 def test_second_order_on_one_thread_and_two(case: Case, reverse: bool) -> None:
-    given = {"c_0": None, "bias_hh": None, "weight_hr": None, **case.recurrence(torch.float32)}
-    tensors = {name: t for name, t in given.items() if name != "batch_sizes"}
-    along = {f"along_{name}": t for name, t in tensors.items() if name != "cell"}
-    output = fused_rnn.functional.recurrence(**given, reverse=reverse)[0]
-    grads = {"grad_output": output, "grad_h_n": given["h_0"], "grad_c_n": given["c_0"]}
-    found = []
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        results = torch.ops.fused_rnn.recurrence_double_backward(
-            **grads, **along, **given, reverse=reverse
-        )
-        found.append({str(i): t for i, t in enumerate(results) if t is not None})
-    assert_bit_identical(found[0], found[1])
-    assert_bit_identical(found[0], found[2])
+    arguments = {**second_arguments(case, torch.float32), "reverse": reverse}
+    for given in (arguments, {**arguments, **kept(arguments)}):
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(second(given))
+        assert_bit_identical(found[0], found[1])
+        assert_bit_identical(found[0], found[2])
 
 
 @pytest.mark.parametrize("threads", [1, 2])

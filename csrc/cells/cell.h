@@ -9,9 +9,11 @@
 //   kReadsBefore, kReadsAfter   whether before.h, after.h are read
 //   kProjects   a projection may follow; hidden(tape, c) then says h again
 //
-//   step(x, r, before, tape) -> the state after
+//   step(x, r, before, tape) -> the state after; x may be of a type of its own (dual.h)
 //   step_backward(tape, before, after, grad, dx, dr) -> the gradient that reaches `before` directly
 //               (what reaches it through r is left to the matrix product with dr)
+//   recall(tape, after, x, r)   what is left of step's x and r: in x[g] the value of the activation
+//               that they went into, in r[g], where that counts by itself, r[g]
 #pragma once
 #include "cells/numeric.h"
 

@@ -1,6 +1,6 @@
 // A value and its derivative along one direction: arithmetic on duals is forward-mode
 // differentiation, so that a cell run on Dual<T> yields its tangent, and the tangent of its
-// backward step.
+// backward step; on Known<T>, where its activations are known, it makes the tangent alone.
 #pragma once
 #include "cells/numeric.h"
 
@@ -33,19 +33,41 @@ FR_FN Dual<T> operator*(Dual<T> a, Dual<T> b) {
   return {a.value * b.value, a.tangent * b.value + a.value * b.tangent};
 }
 
+// What goes into an activation whose value is known: that value, and the argument's tangent.
+template <class T>
+struct Known {
+  T value, tangent;
+};
+
+template <class T>
+FR_FN Known<T> operator+(Known<T> a, Dual<T> b) {
+  return {a.value, a.tangent + b.tangent};
+}
+
+template <class T>
+FR_FN Dual<T> sigmoid(Known<T> x) {
+  return {x.value, x.tangent * x.value * (Element<T>(1) - x.value)};
+}
+template <class T>
+FR_FN Dual<T> tanh(Known<T> x) {
+  return {x.value, x.tangent * (Element<T>(1) - x.value * x.value)};
+}
+template <class T>
+FR_FN Dual<T> relu(Known<T> x) {
+  return {x.value, x.tangent * relu_slope(x.value)};
+}
+
 template <class T>
 FR_FN Dual<T> sigmoid(Dual<T> x) {
-  const T y = sigmoid(x.value);
-  return {y, x.tangent * y * (Element<T>(1) - y)};
+  return sigmoid(Known<T>{sigmoid(x.value), x.tangent});
 }
 template <class T>
 FR_FN Dual<T> tanh(Dual<T> x) {
-  const T y = tanh(x.value);
-  return {y, x.tangent * (Element<T>(1) - y * y)};
+  return tanh(Known<T>{tanh(x.value), x.tangent});
 }
 template <class T>
 FR_FN Dual<T> relu(Dual<T> x) {
-  return {relu(x.value), x.tangent * relu_slope(x.value)};
+  return relu(Known<T>{relu(x.value), x.tangent});
 }
 template <class T>
 FR_FN Dual<T> relu_slope(Dual<T> y) {

@@ -13,11 +13,17 @@ struct Gru {
   static constexpr bool kHasC = false, kSameGates = false, kProjects = false;
   static constexpr bool kReadsBefore = true, kReadsAfter = false;
 
-  template <class T>
-  FR_FN static State<T> step(const T* x, const T* r, State<T> before, T* tape) {
+  template <class X, class T>
+  FR_FN static State<T> step(const X* x, const T* r, State<T> before, T* tape) {
     const T reset = sigmoid(x[0] + r[0]), z = sigmoid(x[1] + r[1]), n = tanh(x[2] + reset * r[2]);
     tape[0] = reset, tape[1] = z, tape[2] = n, tape[3] = r[2];
     return {n + z * (before.h - n), T{}};
+  }
+
+  template <class T>
+  FR_FN static void recall(const T* tape, State<T>, T* x, T* r) {
+    for (int g = 0; g < kGates; ++g) x[g] = tape[g];
+    r[2] = tape[3];
   }
 
   template <class T>

@@ -11,13 +11,18 @@ struct Lstm {
   static constexpr bool kHasC = true, kSameGates = true, kProjects = true;
   static constexpr bool kReadsBefore = false, kReadsAfter = false;
 
-  template <class T>
-  FR_FN static State<T> step(const T* x, const T* r, State<T> before, T* tape) {
+  template <class X, class T>
+  FR_FN static State<T> step(const X* x, const T* r, State<T> before, T* tape) {
     const T i = sigmoid(x[0] + r[0]), f = sigmoid(x[1] + r[1]);
     const T g = tanh(x[2] + r[2]), o = sigmoid(x[3] + r[3]);
     tape[0] = i, tape[1] = f, tape[2] = g, tape[3] = o;
     const T c = f * before.c + i * g;
     return {hidden(tape, c), c};
+  }
+
+  template <class T>
+  FR_FN static void recall(const T* tape, State<T>, T* x, T*) {
+    for (int g = 0; g < kGates; ++g) x[g] = tape[g];
   }
 
   // h from the tape and c: what a projection's gradient needs again.

@@ -6,8 +6,8 @@
 namespace fused_rnn {
 
 struct Tanh {
-  template <class T>
-  FR_FN static T value(T x) {
+  template <class X>
+  FR_FN static auto value(X x) {
     return tanh(x);
   }
   template <class T>
@@ -17,8 +17,8 @@ struct Tanh {
 };
 
 struct Relu {
-  template <class T>
-  FR_FN static T value(T x) {
+  template <class X>
+  FR_FN static auto value(X x) {
     return relu(x);
   }
   template <class T>
@@ -33,9 +33,14 @@ struct Rnn {
   static constexpr bool kHasC = false, kSameGates = true, kProjects = false;
   static constexpr bool kReadsBefore = false, kReadsAfter = true;
 
-  template <class T>
-  FR_FN static State<T> step(const T* x, const T* r, State<T>, T*) {
+  template <class X, class T>
+  FR_FN static State<T> step(const X* x, const T* r, State<T>, T*) {
     return {Activation::value(x[0] + r[0]), T{}};
+  }
+
+  template <class T>
+  FR_FN static void recall(const T*, State<T> after, T* x, T*) {
+    x[0] = after.h;
   }
 
   template <class T>

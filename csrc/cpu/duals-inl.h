@@ -21,8 +21,8 @@ FR_FN Dual<Vec<std::remove_const_t<T>>> load(Duals<T> from, Lanes lanes) {
           from.tangent ? load(from.tangent, lanes) : V{}};
 }
 template <class T, class Lanes>
-FR_FN void store(Duals<T> to, Dual<Vec<T>> v, Lanes lanes) {
-  store(to.value, v.value, lanes);
+FR_FN void store(Duals<T> to, Dual<Vec<T>> v, Lanes lanes) {  // no values where they are null
+  if (to.value) store(to.value, v.value, lanes);
   store(to.tangent, v.tangent, lanes);
 }
 
@@ -60,11 +60,12 @@ class DualMatrix {
     pack(tangent_, weight_.tangent, thread, count);
   }
 
-  // out[rows][columns] = init + a[rows][k] @ the matrix; rows of init are `init_row` apart.
+  // out[rows][columns] = init + a[rows][k] @ the matrix; rows of init are `init_row` apart. Without
+  // values of out, its tangents alone.
   void multiply(int64_t rows, Duals<const T> a, Duals<const T> init, int64_t init_row,
                 Duals<T> out) const {
     if (rows <= 0) return;
-    value_.multiply_all(rows, a.value, {init.value, init_row}, out.value);
+    if (out.value) value_.multiply_all(rows, a.value, {init.value, init_row}, out.value);
     Rows<const T> sum{init.tangent, init_row};
     const auto add = [&](const RightMatrix<T>& matrix, const T* left) {
       matrix.multiply_all(rows, left, sum, out.tangent);

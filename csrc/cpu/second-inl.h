@@ -1,6 +1,6 @@
 // The derivative of backward: forward and backward again with a tangent beside every value, by the
-// cells' formulas over duals. Threads share the sequences. Everything is made from the arguments anew,
-// so that nothing but them is kept for a second derivative.
+// cells' formulas over duals. Threads share the sequences. Values that forward has left are not made
+// anew, where they are given: forward is its tangents alone then.
 #pragma once
 #include "cpu/duals-inl.h"
 #include "cpu/outer-inl.h"
@@ -21,18 +21,26 @@ class SecondPass {
         from_gates_(gates_, p_.out, {p_.weight_hh, a_.along_weight_hh}, /*transposed=*/false),
         to_out_(p_.hidden, p_.out, {p_.weight_hr, a_.along_weight_hr}, /*transposed=*/true),
         from_out_(p_.out, p_.hidden, {p_.weight_hr, a_.along_weight_hr}, /*transposed=*/false),
-        h_value_(p_.rows * p_.out),
+        made_rows_(a_.output ? 0 : p_.rows),
+        h_value_(made_rows_ * p_.out),
+        c_value_(Cell::kHasC ? made_rows_ * p_.hidden : 0),
+        tape_value_(made_rows_ * Cell::kTape * p_.hidden),
+        c_tangent_(Cell::kHasC ? p_.rows * p_.hidden : 0),
+        tape_tangent_(p_.rows * Cell::kTape * p_.hidden),
         dr_value_(p_.rows * gates_),
         dr_tangent_(Cell::kSameGates ? 0 : p_.rows * gates_),
         dc_value_(Cell::kHasC ? p_.batch * p_.hidden : 0),
         zero_(p_.out),
-        tape_(p_.rows * Cell::kTape * p_.hidden),
-        c_(Cell::kHasC ? p_.rows * p_.hidden : 0),
         hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
         product_(p_.batch * max(gates_, p_.out)),
         carry_(p_.batch * p_.out),
-        h_{h_value_, a_.d_grad_output},
+        made_h_{h_value_, a_.d_grad_output},
+        made_c_{c_value_, c_tangent_},
+        made_tape_{tape_value_, tape_tangent_},
+        h_{a_.output ? a_.output : h_value_, made_h_.tangent},
+        c_{a_.output ? a_.cells : c_value_, made_c_.tangent},
+        tape_{a_.output ? a_.tape : tape_value_, made_tape_.tangent},
         dr_{dr_value_, Cell::kSameGates ? a_.d_xg : dr_tangent_},
         dc_{dc_value_, a_.d_c_0},
         twice_(2 * p_.num_steps),
@@ -74,16 +82,20 @@ class SecondPass {
       if (b < p_.steps[s].kept) return made + (p_.steps[s - 1].row + b) * p_.out;
       return initial ? initial + b * p_.out : static_cast<const T*>(zero_);
     };
-    d_weight_hh_.run(thread, count, a_.d_weight_hh, nullptr, [&](int64_t i, int64_t b) {
-      const int64_t s = i % p_.num_steps, at = (p_.steps[s].row + b) * gates_;
-      return i < p_.num_steps
-                 ? OuterRow<T>{dr_.tangent + at, h_before(h_.value, p_.h_0, s, b)}
-                 : OuterRow<T>{dr_.value + at, h_before(h_.tangent, a_.along_h_0, s, b)};
-    });
-    d_bias_hh_.run(thread, count, nullptr, a_.d_bias_hh, [&](int64_t s, int64_t b) {
-      return OuterRow<T>{dr_.tangent + (p_.steps[s].row + b) * gates_, nullptr};
-    });
-    if (!p_.weight_hr) return;
+    if (a_.d_weight_hh) {
+      d_weight_hh_.run(thread, count, a_.d_weight_hh, nullptr, [&](int64_t i, int64_t b) {
+        const int64_t s = i % p_.num_steps, at = (p_.steps[s].row + b) * gates_;
+        return i < p_.num_steps
+                   ? OuterRow<T>{dr_.tangent + at, h_before(h_.value, p_.h_0, s, b)}
+                   : OuterRow<T>{dr_.value + at, h_before(h_.tangent, a_.along_h_0, s, b)};
+      });
+    }
+    if (a_.d_bias_hh) {
+      d_bias_hh_.run(thread, count, nullptr, a_.d_bias_hh, [&](int64_t s, int64_t b) {
+        return OuterRow<T>{dr_.tangent + (p_.steps[s].row + b) * gates_, nullptr};
+      });
+    }
+    if (!a_.d_weight_hr) return;
     d_weight_hr_.run(thread, count, a_.d_weight_hr, nullptr, [&](int64_t i, int64_t b) {
       const int64_t row = p_.steps[i % p_.num_steps].row + b;
       const Duals<T> d = d_out_.at(row * p_.out), h = hidden_.at(row * p_.hidden);
@@ -123,6 +135,12 @@ class SecondPass {
     }
   }
 
+  // What forward makes with the product of a step.
+  Duals<T> recurrent(int64_t b) const {
+    const Duals<T> both = product_.at(b * gates_);
+    return {a_.output ? nullptr : both.value, both.tangent};
+  }
+
   void forward(int64_t s, int64_t first, int64_t end) {
     if (first >= end) return;
     const Step& step = p_.steps[s];
@@ -130,7 +148,7 @@ class SecondPass {
     for (const Range part : {Range{first, kept}, Range{kept, end}}) {
       if (part.first == part.last) continue;
       to_gates_.multiply(part.last - part.first, h_before(s, part.first),
-                         {a_.bias_hh, a_.along_bias_hh}, 0, product_.at(part.first * gates_));
+                         {a_.bias_hh, a_.along_bias_hh}, 0, recurrent(part.first));
     }
     for (int64_t b = first; b < end; ++b) {
       each_unit([&](int64_t unit, auto lanes)
@@ -139,7 +157,7 @@ class SecondPass {
     const int64_t row = step.row + first;
     if (p_.weight_hr) {
       to_out_.multiply(end - first, hidden_.at(row * p_.hidden), {nullptr, nullptr}, 0,
-                       h_.at(row * p_.out));
+                       made_h_.at(row * p_.out));
     }
     for (int64_t b = max(first, go_on(s)); b < end; ++b) {
       const int64_t at = step.row + b;
@@ -194,21 +212,45 @@ class SecondPass {
   template <class Lanes>
   FR_FN void step_forward(int64_t s, int64_t b, int64_t unit, Lanes lanes) {
     const int64_t H = p_.hidden, row = p_.steps[s].row + b;
-    State<Value> state{};
+    State<Value> before{}, after;
     Value x[G], r[G], tape[Cell::kTape + 1];
     for (int g = 0; g < G; ++g) {
       const int64_t at = g * H + unit;
       x[g] = load(Duals<const T>{a_.xg, a_.along_xg}.at(row * gates_ + at), lanes);
-      r[g] = load(product_.at(b * gates_ + at), lanes);
+      r[g] = load(recurrent(b).at(at), lanes);
     }
-    if constexpr (Cell::kReadsBefore) state.h = load(h_before(s, b).at(unit), lanes);
-    if constexpr (Cell::kHasC) state.c = load(c_before(s, b).at(unit), lanes);
-    state = Cell::step(x, r, state, tape);
+    if constexpr (Cell::kReadsBefore) before.h = load(h_before(s, b).at(unit), lanes);
+    if constexpr (Cell::kHasC) before.c = load(c_before(s, b).at(unit), lanes);
+    if (a_.output) {
+      Known<Vec<T>> known[G];
+      recall(row, unit, lanes, x, r, known);
+      after = Cell::step(known, r, before, tape);
+    } else {
+      after = Cell::step(x, r, before, tape);
+    }
     for (int k = 0; k < Cell::kTape; ++k) {
-      store(tape_.at((row * Cell::kTape + k) * H + unit), tape[k], lanes);
+      store(made_tape_.at((row * Cell::kTape + k) * H + unit), tape[k], lanes);
     }
-    if constexpr (Cell::kHasC) store(c_.at(row * H + unit), state.c, lanes);
-    store(p_.weight_hr ? hidden_.at(row * H + unit) : h_.at(row * H + unit), state.h, lanes);
+    if constexpr (Cell::kHasC) store(made_c_.at(row * H + unit), after.c, lanes);
+    store(p_.weight_hr ? hidden_.at(row * H + unit) : made_h_.at(row * H + unit), after.h, lanes);
+  }
+
+  // The values of a step's x and r, whose tangents are there, by what forward has left.
+  template <class Lanes>
+  FR_FN void recall(int64_t row, int64_t unit, Lanes lanes, const Value (&x)[G], Value (&r)[G],
+                    Known<Vec<T>> (&known)[G]) {
+    const int64_t H = p_.hidden;
+    State<Vec<T>> after{};
+    Vec<T> tape[Cell::kTape + 1], activation[G], recurrent[G] = {};
+    for (int k = 0; k < Cell::kTape; ++k) {
+      tape[k] = load(tape_.value + (row * Cell::kTape + k) * H + unit, lanes);
+    }
+    if constexpr (Cell::kReadsAfter) after.h = load(h_.value + row * H + unit, lanes);
+    Cell::recall(tape, after, activation, recurrent);
+    for (int g = 0; g < G; ++g) {
+      known[g] = {activation[g], x[g].tangent};
+      r[g].value = recurrent[g];
+    }
   }
 
   template <class Lanes>
@@ -248,17 +290,20 @@ class SecondPass {
   const Problem<T>& p_;
   const int64_t gates_;
   DualMatrix<T> to_gates_, from_gates_, to_out_, from_out_;
-  Buffer<T> h_value_, dr_value_, dr_tangent_, dc_value_;
-  Buffer<T> zero_;         // [out]
-  DualBuffer<T> tape_;     // [rows][tape][hidden]
-  DualBuffer<T> c_;        // [rows][hidden]; so hidden_
-  DualBuffer<T> hidden_;   // h before the projection
-  DualBuffer<T> d_out_;    // [rows][out], the whole gradient of a projected h
-  DualBuffer<T> product_;  // [batch], of what the step needs
-  DualBuffer<T> carry_;    // [batch][out]
-  const Duals<T> h_;       // [rows][out], its tangent the gradient of grad_output
-  const Duals<T> dr_;      // [rows][gates], the gradients of r
-  const Duals<T> dc_;      // [batch][hidden], of c, its tangent at last that of c_0
+  const int64_t made_rows_;  // whose values are made here
+  Buffer<T> h_value_, c_value_, tape_value_, c_tangent_, tape_tangent_;
+  Buffer<T> dr_value_, dr_tangent_, dc_value_;
+  Buffer<T> zero_;                              // [out]
+  DualBuffer<T> hidden_;                        // [rows][hidden], h before the projection
+  DualBuffer<T> d_out_;                         // [rows][out], the whole gradient of a projected h
+  DualBuffer<T> product_;                       // [batch], of what the step needs
+  DualBuffer<T> carry_;                         // [batch][out]
+  const Duals<T> made_h_, made_c_, made_tape_;  // what of the next three is made here
+  const Duals<const T> h_;     // [rows][out], its tangent the gradient of grad_output
+  const Duals<const T> c_;     // [rows][hidden]
+  const Duals<const T> tape_;  // [rows][tape][hidden]
+  const Duals<T> dr_;          // [rows][gates], the gradients of r
+  const Duals<T> dc_;          // [batch][hidden], of c, its tangent at last that of c_0
   Buffer<Step> twice_;
   OuterProduct<T> d_weight_hh_, d_bias_hh_, d_weight_hr_;
 };

@@ -14,7 +14,7 @@ namespace fused_rnn {
 namespace {
 
 // The gradient of a gradient: of grad_output, grad_h_n, grad_c_n and of what output was made from.
-struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 3, 0> {
+struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 6, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackwardBackward";
   static constexpr size_t kLike[] = {kSavedInputs, kSavedInputs + 1, kSavedInputs + 2, kH0,
                                      kC0,          kWeightHh,        kWeightHr,        kInput,
@@ -26,22 +26,39 @@ struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 3, 0> {
     // bias_hh; `grads` are of d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr.
     variable_list result(11);
     if (!any_defined(grads)) return result;
-    const Tensor* incoming = saved.data() + kSavedInputs;
-    const MaybeTensor input = maybe(saved[kInput]), weight_ih = maybe(saved[kWeightIh]);
-    const MaybeTensor bias_ih = maybe(saved[kBiasIh]);
-    const Tensor xg = xg_of(input, weight_ih, bias_ih);
+    const Tensor *incoming = saved.data() + kSavedInputs, *kept = incoming + 3;
+    const MaybeTensor weight_ih = maybe(saved[kWeightIh]);
+    check_origin(maybe(saved[kInput]));
     Tensor d_xg;
     std::tie(result[0], result[1], result[2], d_xg, result[3], result[4], result[5], result[10],
              result[6]) =
-        call<RecurrenceDoubleBackward>(
-            {maybe(incoming[0]), maybe(incoming[1]), maybe(incoming[2]), maybe(grads[0]),
-             maybe(grads[1]), maybe(grads[2]), maybe(grads[3]), maybe(grads[4]), maybe(grads[5]),
-             xg, saved[kH0], maybe(saved[kC0]), saved[kWeightHh], maybe(saved[kBiasHh]),
-             maybe(saved[kWeightHr]), maybe(saved[kBatchSizes]), attributes.cell,
-             attributes.reverse});
+        call<RecurrenceDoubleBackward>({maybe(incoming[0]),
+                                        maybe(incoming[1]),
+                                        maybe(incoming[2]),
+                                        maybe(grads[0]),
+                                        maybe(grads[1]),
+                                        maybe(grads[2]),
+                                        maybe(grads[3]),
+                                        maybe(grads[4]),
+                                        maybe(grads[5]),
+                                        saved[kInput],
+                                        weight_ih,
+                                        maybe(saved[kBiasIh]),
+                                        saved[kH0],
+                                        maybe(saved[kC0]),
+                                        saved[kWeightHh],
+                                        maybe(saved[kBiasHh]),
+                                        maybe(saved[kWeightHr]),
+                                        maybe(saved[kBatchSizes]),
+                                        attributes.cell,
+                                        attributes.reverse,
+                                        {wanted[3], wanted[5], wanted[10], wanted[6]},
+                                        kept[0],
+                                        maybe(kept[1]),
+                                        maybe(kept[2])});
     if (weight_ih) {
       std::tie(result[7], result[8], result[9]) =
-          call<LinearBackward>({d_xg, input, weight_ih, {wanted[7], wanted[8], wanted[9]}});
+          call<LinearBackward>({d_xg, saved[kInput], weight_ih, {wanted[7], wanted[8], wanted[9]}});
     } else {
       result[7] = d_xg;
     }
@@ -55,9 +72,13 @@ RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
   const auto node = node_for<SecondOrderNode>(in);
   if (node) {
     save_inputs(*node, in, in.input, in.weight_ih, in.bias_ih);
-    node->inputs[kSavedInputs] = save(in.grad_output);
-    node->inputs[kSavedInputs + 1] = save(in.grad_h_n);
-    node->inputs[kSavedInputs + 2] = save(in.grad_c_n);
+    auto saved = node->inputs.begin() + kSavedInputs;
+    // The last three have no derivative of their own, nor hold what has one.
+    for (const MaybeTensor& tensor : {in.grad_output, in.grad_h_n, in.grad_c_n})
+      *saved++ = save(tensor);
+    for (const MaybeTensor& tensor : {MaybeTensor(in.output), in.cells, in.tape}) {
+      *saved++ = save(defined(tensor) ? MaybeTensor(tensor->detach()) : std::nullopt);
+    }
   }
   auto result = run_below<RecurrenceBackward>(keys, in);
   if (node) set_history_of_all(result, node);
@@ -71,9 +92,9 @@ std::vector<Tensor> list_of(const auto& tensors) {
 }
 
 // The gradient of double backward: it runs again, unrolled, and ATen differentiates that.
-struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 16, 0> {
+struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 18, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceDoubleBackwardBackward";
-  static constexpr size_t kLike[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+  static constexpr size_t kLike[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
   static variable_list formula(const variable_list& grads, const variable_list& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
@@ -118,10 +139,10 @@ RecurrenceDoubleBackward::Outputs recurrence_double_backward(c10::DispatchKeySet
   if (has_tangent(in)) return unrolled_double_backward(in);
   const auto node = node_for<ThirdOrderNode>(in);
   if (node) {
-    node->attributes = {std::string(in.forward.cell), in.forward.reverse};
+    node->attributes = {std::string(in.cell), in.reverse};
     const auto tensors = list_of(in.differentiable());
     for (size_t i = 0; i < tensors.size(); ++i) node->inputs[i] = save(tensors[i]);
-    node->inputs[tensors.size()] = save(in.forward.batch_sizes);
+    node->inputs[tensors.size()] = save(in.batch_sizes);
   }
   auto result = run_below<RecurrenceDoubleBackward>(keys, in);
   if (node) set_history_of_all(result, node);

@@ -179,6 +179,30 @@ void check_batch_sizes(const std::vector<int64_t>& size, int64_t batch, int64_t 
               sum);
 }
 
+// xg has the name that its op has for it.
+Sizes check_projected(const char* name, const ForwardInputs& in) {
+  check_rows(name, in.xg, defined(in.batch_sizes), "gates * hidden");
+  Sizes sizes = common(in.cell, in.xg, in.batch_sizes, in.c_0, in.h_0, in.weight_hr);
+  const SymInt gates = in.xg.sym_size(-1);
+  set_widths(sizes, name, in.xg, gates, in.weight_hr);
+  const Like like(name, in.xg);
+  check_state_and_weights(like, sizes, gates, in);
+  like.check("bias_hh", in.bias_hh, {gates}, "[gates * hidden]");
+  return sizes;
+}
+
+// What recurrence_train keeps.
+template <class MaybeOrTensor>
+void check_kept(const Like& like, const Sizes& sizes, const MaybeOrTensor& output,
+                const MaybeTensor& cells, const MaybeTensor& tape, at::ScalarType dtype) {
+  const auto compute = compute_dtype(dtype);
+  check_present("cells", cells, sizes.cell.has_c, sizes.cell);
+  check_present("tape", tape, sizes.cell.tape > 0, sizes.cell);
+  check_features(like, sizes, "output", output, sizes.out);
+  check_features(like, sizes, "cells", cells, sizes.hidden, compute);
+  check_features(like, sizes, "tape", tape, sizes.hidden * sizes.cell.tape, compute);
+}
+
 }  // namespace
 
 int find_cell(std::string_view name) {
@@ -198,16 +222,7 @@ std::vector<SymInt> Sizes::with(const SymInt& width) const {
   return shape;
 }
 
-Sizes check(const ForwardInputs& in) {
-  check_rows("xg", in.xg, defined(in.batch_sizes), "gates * hidden");
-  Sizes sizes = common(in.cell, in.xg, in.batch_sizes, in.c_0, in.h_0, in.weight_hr);
-  const SymInt gates = in.xg.sym_size(-1);
-  set_widths(sizes, "xg", in.xg, gates, in.weight_hr);
-  const Like like("xg", in.xg);
-  check_state_and_weights(like, sizes, gates, in);
-  like.check("bias_hh", in.bias_hh, {gates}, "[gates * hidden]");
-  return sizes;
-}
+Sizes check(const ForwardInputs& in) { return check_projected("xg", in); }
 
 Sizes check(const LayerInputs& in) {
   check_rows("input", in.input, defined(in.batch_sizes), "features");
@@ -232,33 +247,34 @@ Sizes check(const BackwardInputs& in) {
   check_rank("weight_hh", in.weight_hh, 2, "[gates * hidden, hidden or proj_size]");
   const SymInt gates = in.weight_hh.sym_size(0);
   set_widths(sizes, "weight_hh", in.weight_hh, gates, in.weight_hr);
-  check_present("cells", in.cells, sizes.cell.has_c, sizes.cell);
-  check_present("tape", in.tape, sizes.cell.tape > 0, sizes.cell);
   if (!sizes.cell.has_c) check_present("grad_c_n", in.grad_c_n, false, sizes.cell);
 
   const Like like("output", in.output);
+  check_kept(like, sizes, in.output, in.cells, in.tape, in.output.scalar_type());
   check_state_and_weights(like, sizes, gates, in);
   like.check("grad_h_n", in.grad_h_n, {sizes.batch, sizes.out}, "[batch, hidden or proj_size]");
   like.check("grad_c_n", in.grad_c_n, {sizes.batch, sizes.hidden}, "[batch, hidden]");
-  const auto compute = compute_dtype(in.output.scalar_type());
-  check_features(like, sizes, "output", in.output, sizes.out);
   check_features(like, sizes, "grad_output", in.grad_output, sizes.out);
-  check_features(like, sizes, "cells", in.cells, sizes.hidden, compute);
-  check_features(like, sizes, "tape", in.tape, sizes.hidden * sizes.cell.tape, compute);
   return sizes;
 }
 
 Sizes check(const DoubleBackwardInputs& in) {
-  const Sizes sizes = check(in.forward);
-  const SymInt gates = in.forward.weight_hh.sym_size(0);
-  const Like like("xg", in.forward.xg);
+  const Sizes sizes =
+      defined(in.weight_ih)
+          ? check({in.input, *in.weight_ih, in.bias_ih, in.h_0, in.c_0, in.weight_hh, in.bias_hh,
+                   in.weight_hr, in.batch_sizes, in.cell, in.reverse})
+          : check_projected("input", in.forward(in.input));
+  const SymInt gates = in.weight_hh.sym_size(0);
+  const Like like("input", in.input);
+  TORCH_CHECK(!defined(in.bias_ih) || defined(in.weight_ih),
+              "bias_ih: expected None without weight_ih, but got a tensor");
   if (!sizes.cell.has_c) {
     check_present("grad_c_n", in.grad_c_n, false, sizes.cell);
     check_present("along_c_0", in.along_c_0, false, sizes.cell);
   }
-  TORCH_CHECK(!defined(in.along_bias_hh) || defined(in.forward.bias_hh),
+  TORCH_CHECK(!defined(in.along_bias_hh) || defined(in.bias_hh),
               "along_bias_hh: expected None without bias_hh, but got a tensor");
-  TORCH_CHECK(!defined(in.along_weight_hr) || defined(in.forward.weight_hr),
+  TORCH_CHECK(!defined(in.along_weight_hr) || defined(in.weight_hr),
               "along_weight_hr: expected None without weight_hr, but got a tensor");
   check_features(like, sizes, "grad_output", in.grad_output, sizes.out);
   check_features(like, sizes, "along_xg", in.along_xg, gates);
@@ -273,6 +289,12 @@ Sizes check(const DoubleBackwardInputs& in) {
   like.check("along_weight_hh", in.along_weight_hh, {gates, sizes.out}, "as weight_hh");
   like.check("along_bias_hh", in.along_bias_hh, {gates}, "as bias_hh");
   like.check("along_weight_hr", in.along_weight_hr, {sizes.out, sizes.hidden}, "as weight_hr");
+  if (defined(in.output)) {
+    check_kept(like, sizes, in.output, in.cells, in.tape, in.input.scalar_type());
+  } else {
+    TORCH_CHECK(!defined(in.cells) && !defined(in.tape),
+                "output: expected a tensor beside cells or tape, but got None");
+  }
   return sizes;
 }
 

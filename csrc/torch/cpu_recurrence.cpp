@@ -5,6 +5,7 @@
 
 #include "torch/cpu.h"
 #include "torch/outputs.h"
+#include "torch/unrolled.h"
 
 namespace fused_rnn {
 namespace {
@@ -192,31 +193,38 @@ RecurrenceDoubleBackward::Outputs run(const DoubleBackwardInputs& in, const Shar
   const auto like = [&](const MaybeTensor& tensor) {
     return defined(tensor) ? empty(shared.h_0, tensor->sym_sizes()) : Tensor();
   };
-  const ForwardInputs& of = in.forward;
-  const Tensor xg = dense(of.xg, shared.dtype), bias_hh = in_dtype(of.bias_hh);
+  const Tensor bias_hh = in_dtype(in.bias_hh), output = in_dtype(in.output);
+  const Tensor cells = in_dtype(in.cells), tape = in_dtype(in.tape);
+  const Tensor xg =
+      output.defined() ? Tensor() : dense(xg_of(in.input, in.weight_ih, in.bias_ih), shared.dtype);
   const Tensor grads[] = {in_dtype(in.grad_output), in_dtype(in.grad_h_n), in_dtype(in.grad_c_n)};
   const Tensor along[] = {in_dtype(in.along_xg),      in_dtype(in.along_h_0),
                           in_dtype(in.along_c_0),     in_dtype(in.along_weight_hh),
                           in_dtype(in.along_bias_hh), in_dtype(in.along_weight_hr)};
   const Tensor d_output = empty(shared.h_0, shared.sizes.with(shared.sizes.out));
-  const Tensor d_h_n = like(of.h_0), d_c_n = like(of.c_0);
-  const Tensor d[] = {like(of.xg),        like(of.h_0),     like(of.c_0),
-                      like(of.weight_hh), like(of.bias_hh), like(of.weight_hr)};
+  const Tensor d_h_n = like(in.h_0), d_c_n = like(in.c_0);
+  const Tensor d_xg = empty(shared.h_0, shared.sizes.with(in.weight_hh.sym_size(0)));
+  const Tensor d_h_0 = like(in.h_0), d_c_0 = like(in.c_0);
+  const auto [want_h_0, want_weight_hh, want_bias_hh, want_weight_hr] = in.output_mask;
+  const Tensor d_weight_hh = want_weight_hh ? like(in.weight_hh) : Tensor();
+  const Tensor d_bias_hh = want_bias_hh ? like(in.bias_hh) : Tensor();
+  const Tensor d_weight_hr = want_weight_hr ? like(in.weight_hr) : Tensor();
   kernels<T>().second(
       shared.sizes.row,
-      {shared.problem<T>(), input<T>(xg),       input<T>(bias_hh),  input<T>(grads[0]),
-       input<T>(grads[1]),  input<T>(grads[2]), input<T>(along[0]), input<T>(along[1]),
-       input<T>(along[2]),  input<T>(along[3]), input<T>(along[4]), input<T>(along[5]),
-       result<T>(d_output), result<T>(d_h_n),   result<T>(d_c_n),   result<T>(d[0]),
-       result<T>(d[1]),     result<T>(d[2]),    result<T>(d[3]),    result<T>(d[4]),
-       result<T>(d[5])});
-  const auto as = [&](const Tensor& tensor) { return stored(tensor, of.xg.scalar_type()); };
-  return {as(d_output), as(d_h_n), as(d_c_n), as(d[0]), as(d[1]),
-          as(d[2]),     as(d[3]),  as(d[4]),  as(d[5])};
+      {shared.problem<T>(), input<T>(xg),           input<T>(bias_hh),    input<T>(output),
+       input<T>(cells),     input<T>(tape),         input<T>(grads[0]),   input<T>(grads[1]),
+       input<T>(grads[2]),  input<T>(along[0]),     input<T>(along[1]),   input<T>(along[2]),
+       input<T>(along[3]),  input<T>(along[4]),     input<T>(along[5]),   result<T>(d_output),
+       result<T>(d_h_n),    result<T>(d_c_n),       result<T>(d_xg),      result<T>(d_h_0),
+       result<T>(d_c_0),    result<T>(d_weight_hh), result<T>(d_bias_hh), result<T>(d_weight_hr)});
+  const auto as = [&](const Tensor& tensor) { return stored(tensor, in.input.scalar_type()); };
+  return {
+      as(d_output), as(d_h_n),       as(d_c_n),     as(d_xg),       want_h_0 ? as(d_h_0) : Tensor(),
+      as(d_c_0),    as(d_weight_hh), as(d_bias_hh), as(d_weight_hr)};
 }
 
 RecurrenceDoubleBackward::Outputs recurrence_double_backward(const DoubleBackwardInputs& in) {
-  const Shared shared(check(in), in.forward.xg, in.forward);
+  const Shared shared(check(in), in.input, in);
   return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
 }
 

@@ -83,22 +83,46 @@ struct DoubleBackwardInputs {
   const MaybeTensor& along_weight_hh;
   const MaybeTensor& along_bias_hh;
   const MaybeTensor& along_weight_hr;
-  ForwardInputs forward;
+  const Tensor& input;           // xg, or with weight_ih what it is made from; of the gradients,
+  const MaybeTensor& weight_ih;  // d_xg alone is made here
+  const MaybeTensor& bias_ih;
+  const Tensor& h_0;
+  const MaybeTensor& c_0;
+  const Tensor& weight_hh;
+  const MaybeTensor& bias_hh;
+  const MaybeTensor& weight_hr;
+  const MaybeTensor& batch_sizes;
+  std::string_view cell;
+  bool reverse;
+  std::array<bool, 4> output_mask;  // as for recurrence_backward
+  const MaybeTensor& output;        // as for recurrence_backward, or None: a kernel may read them,
+  const MaybeTensor& cells;         // and make forward anew without
+  const MaybeTensor& tape;
 
-  auto gradients() const {
+  auto differentiable() const {
     return std::tie(grad_output, grad_h_n, grad_c_n, along_xg, along_h_0, along_c_0,
-                    along_weight_hh, along_bias_hh, along_weight_hr);
+                    along_weight_hh, along_bias_hh, along_weight_hr, input, weight_ih, bias_ih, h_0,
+                    c_0, weight_hh, bias_hh, weight_hr);
   }
-  auto differentiable() const { return std::tuple_cat(gradients(), forward.differentiable()); }
-  auto all() const { return std::tuple_cat(gradients(), forward.all()); }
+  auto all() const {
+    return std::tuple_cat(differentiable(),
+                          std::tie(batch_sizes, cell, reverse, output_mask, output, cells, tape));
+  }
 
-  // From the tensors of differentiable(), which are referred to.
+  // What it is the second derivative of.
+  ForwardInputs forward(const Tensor& xg) const {
+    return {xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse};
+  }
+
+  // From the tensors of differentiable(), which are referred to, all wanted.
   static DoubleBackwardInputs from(const std::vector<MaybeTensor>& t,
                                    const MaybeTensor& batch_sizes, std::string_view cell,
                                    bool reverse) {
-    const ForwardInputs forward{*t[9], *t[10],      t[11], *t[12], t[13],
-                                t[14], batch_sizes, cell,  reverse};
-    return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], forward};
+    static const MaybeTensor none;
+    return {t[0],   t[1],  t[2],  t[3],        t[4],  t[5],    t[6],
+            t[7],   t[8],  *t[9], t[10],       t[11], *t[12],  t[13],
+            *t[14], t[15], t[16], batch_sizes, cell,  reverse, {true, true, true, true},
+            none,   none,  none};
   }
 };
 
@@ -208,9 +232,11 @@ struct RecurrenceDoubleBackward {
   using Signature = Outputs(const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                             const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                             const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
-                            const Tensor&, const Tensor&, const MaybeTensor&, const Tensor&,
-                            const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
-                            std::string_view, bool);
+                            const Tensor&, const MaybeTensor&, const MaybeTensor&, const Tensor&,
+                            const MaybeTensor&, const Tensor&, const MaybeTensor&,
+                            const MaybeTensor&, const MaybeTensor&, std::string_view, bool,
+                            std::array<bool, 4>, const MaybeTensor&, const MaybeTensor&,
+                            const MaybeTensor&);
 };
 
 struct Linear {

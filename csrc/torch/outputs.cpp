@@ -38,16 +38,16 @@ RecurrenceBackward::Outputs new_gradients(const Sizes& sizes, const BackwardInpu
 RecurrenceDoubleBackward::Outputs new_gradients(const Sizes& sizes,
                                                 const DoubleBackwardInputs& in) {
   const auto like = [](const MaybeTensor& t) { return defined(t) ? empty_like(*t) : Tensor(); };
-  const ForwardInputs& of = in.forward;
-  return {empty(of.xg, sizes.with(sizes.out)),
-          like(of.h_0),
-          like(of.c_0),
-          like(of.xg),
-          like(of.h_0),
-          like(of.c_0),
-          like(of.weight_hh),
-          like(of.bias_hh),
-          like(of.weight_hr)};
+  const auto [h_0, weight_hh, bias_hh, weight_hr] = in.output_mask;
+  return {empty(in.input, sizes.with(sizes.out)),
+          like(in.h_0),
+          like(in.c_0),
+          empty(in.input, sizes.with(in.weight_hh.sym_size(0))),
+          h_0 ? like(in.h_0) : Tensor(),
+          like(in.c_0),
+          weight_hh ? like(in.weight_hh) : Tensor(),
+          bias_hh ? like(in.bias_hh) : Tensor(),
+          weight_hr ? like(in.weight_hr) : Tensor()};
 }
 
 }  // namespace fused_rnn

@@ -95,10 +95,14 @@ RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in) {
   return forward(in, /*train=*/true);
 }
 
-Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih) {
+void check_origin(const MaybeTensor& input) {
   TORCH_CHECK(defined(input),
               "input: expected what output was made from, since a derivative of "
               "recurrence_backward is wanted, but got None");
+}
+
+Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih) {
+  check_origin(input);
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return defined(weight_ih) ? call<Linear>({*input, *weight_ih, bias_ih}) : *input;
 }
@@ -130,8 +134,11 @@ RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in) {
 }
 
 RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardInputs& in) {
-  const Sizes sizes = check(in);
-  const ForwardInputs& of = in.forward;
+  check(in);
+  const Tensor xg = xg_of(in.input, in.weight_ih, in.bias_ih);
+  const ForwardInputs of = in.forward(xg);
+  const Sizes sizes = check(of);
+  const auto [h_0, weight_hh, bias_hh, weight_hr] = in.output_mask;
   const Problem problem(sizes, of.xg, of.batch_sizes, of.reverse);
   const Arguments<Array> a = problem.in(of);
   const auto dual = [&](const Array& value, const MaybeTensor& tangent) {
@@ -156,11 +163,11 @@ RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardI
                like(recurrence.h_n(), of.h_0),
                like(recurrence.c_n(), of.c_0),
                like(d.xg, of.xg),
-               like(d.h_0, of.h_0),
+               h_0 ? like(d.h_0, of.h_0) : Tensor(),
                like(d.c_0, of.c_0),
-               like(d.weight_hh, of.weight_hh),
-               like(d.bias_hh, of.bias_hh),
-               like(d.weight_hr, of.weight_hr)};
+               weight_hh ? like(d.weight_hh, of.weight_hh) : Tensor(),
+               bias_hh ? like(d.bias_hh, of.bias_hh) : Tensor(),
+               weight_hr ? like(d.weight_hr, of.weight_hr) : Tensor()};
   });
   return outputs;
 }

@@ -10,6 +10,7 @@ RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in);
 RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in);
 
 // xg, or in a layer what it is made from: what a derivative of recurrence_backward starts from.
+void check_origin(const MaybeTensor& input);
 Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih);
 
 // Second derivatives are symmetric: the gradient of sum(along * gradient) is the tangent of forward and

@@ -90,6 +90,21 @@ void check(Cell) {
     expect_close(name + ": <w, J v> = <J^T w, v>", inner<Cell>(gradient(value, w), direction),
                  along, 1e-12);
 
+    // The same by what the step has left.
+    double left[Cell::kTape + 1], activation[Cell::kGates], recurrent[Cell::kGates] = {};
+    for (int k = 0; k < Cell::kTape; ++k) left[k] = dual_tape[k].value;
+    Cell::recall(left, State<double>{tangent.h.value, tangent.c.value}, activation, recurrent);
+    Known<double> known[Cell::kGates];
+    for (int g = 0; g < Cell::kGates; ++g) {
+      known[g] = {activation[g], direction.x[g]};
+      dual.r[g].value = recurrent[g];
+    }
+    const State<D> again = Cell::step(known, dual.r, dual.before, dual_tape);
+    expect_close(name + ": h of the step recalled", again.h.value, tangent.h.value, 0);
+    expect_close(name + ": its tangent", again.h.tangent, tangent.h.tangent, 0);
+    if (Cell::kHasC) expect_close(name + ": of c", again.c.tangent, tangent.c.tangent, 0);
+    for (int g = 0; g < Cell::kGates; ++g) dual.r[g].value = value.r[g];
+
     if (name == "rnn_relu") continue;  // its slope jumps: differences across 0 mean nothing
     double slope = 0;
     for (int sign : {0, 1}) {

@@ -1,0 +1,158 @@
+"""The op behind second derivatives: what it takes, what it reads, and what it leaves out.
+
+That its results are right is test_derivatives.py's.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import fused_rnn
+from cases import CASES, REGIME_CASES, Case, each_cell, over, random
+from compare import Results, assert_same, leaf
+from test_reference import both_directions
+
+OPS = torch.ops.fused_rnn
+ARGUMENTS = ("xg", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr")
+RESULTS = ("grad_output", "grad_h_n", "grad_c_n", *ARGUMENTS)
+MASKED = ("h_0", "weight_hh", "bias_hh", "weight_hr")
+
+
+def second_arguments(case: Case, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    """The op's arguments without those that forward keeps, by their names."""
+    given = {"c_0": None, "bias_hh": None, "weight_hr": None, **case.recurrence(dtype)}
+    along = {f"along_{name}": given[name] for name in ARGUMENTS}
+    output, h_n, c_n = fused_rnn.functional.recurrence(**given)
+    grads = {"grad_output": output, "grad_h_n": h_n, "grad_c_n": c_n}
+    of = {"input": given.pop("xg"), "weight_ih": None, "bias_ih": None, **given}
+    return {**grads, **along, **of, "reverse": False, "output_mask": [True] * 4}
+
+
+def kept(arguments: dict[str, Any]) -> dict[str, Tensor]:
+    """Output, cells and tape."""
+    names = ("h_0", "c_0", "weight_hh", "bias_hh", "weight_hr", "batch_sizes", "cell", "reverse")
+    given = {name: arguments[name] for name in names}
+    output, _, _, cells, tape = OPS.recurrence_train(arguments["input"], **given)
+    return {"output": output, "cells": cells, "tape": tape}
+
+
+def second(arguments: dict[str, Any]) -> Results:
+    """The op's results by name, without those that are None."""
+    found = zip(RESULTS, OPS.recurrence_double_backward(**arguments), strict=True)
+    return {name: tensor for name, tensor in found if tensor is not None}
+
+
+@both_directions
+@over(CASES + REGIME_CASES)
+def test_forward_is_made_anew_or_read(case: Case, reverse: bool) -> None:
+    """The same results either way; where forward's values are given, its input is not read."""
+    arguments = {**second_arguments(case), "reverse": reverse}
+    given = {**arguments, **kept(arguments)}
+    given["input"] = torch.full_like(given["input"], float("nan"))
+    assert_same(second(given), second(arguments))
+
+
+@both_directions
+@each_cell
+def test_input_and_what_it_is_made_into(cell: str, reverse: bool) -> None:
+    arguments = {**second_arguments(Case(cell)), "reverse": reverse}
+    expected = second(arguments)
+    gates = arguments["weight_hh"].size(0)
+    x = random(9, 5, 4, dtype=torch.float64, seed=30)
+    weight_ih = random(gates, 4, dtype=torch.float64, seed=31)
+    bias_ih = arguments["input"][0, 0] - x[0, 0] @ weight_ih.T
+    xg = x @ weight_ih.T + bias_ih
+    assert_same(
+        second({**arguments, "input": x, "weight_ih": weight_ih, "bias_ih": bias_ih}),
+        second({**arguments, "input": xg}),
+    )
+    assert expected["xg"].shape == xg.shape
+
+
+@pytest.mark.parametrize("wanted", MASKED)
+@over([Case("lstm", proj_size=3), Case("gru"), Case("lstm", proj_size=3, lengths=(9, 4, 4, 2, 1))])
+def test_what_is_not_wanted_is_not_made(case: Case, wanted: str) -> None:
+    arguments = second_arguments(case)
+    expected = second(arguments)
+    arguments["output_mask"] = [name == wanted for name in MASKED]
+    found = second(arguments)
+    assert found.keys() == expected.keys() - set(MASKED) | ({wanted} & expected.keys())
+    assert_same(found, {name: expected[name] for name in found})
+
+
+class Masks(TorchDispatchMode):
+    """Notes which gradients are asked of the ops that have an output_mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks: dict[str, list[bool]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        names = [argument.name for argument in func._schema.arguments]
+        if "output_mask" in names:
+            self.masks[func.overloadpacket.__name__] = args[names.index("output_mask")]
+        return func(*args, **(kwargs or {}))
+
+
+@each_cell
+def test_nothing_is_made_for_frozen_weights(cell: str) -> None:
+    layer = Case(cell).module(fused_rnn).requires_grad_(False)
+    x = leaf(random(9, 5, 5, dtype=torch.float64, seed=2))
+    (slope,) = torch.autograd.grad(layer(x)[0].pow(3).sum(), x, create_graph=True)
+    with Masks() as mode:
+        torch.autograd.grad(slope.pow(2).sum(), x)
+    masks = {name: [bool(wanted) for wanted in mask] for name, mask in mode.masks.items()}
+    assert masks["recurrence_double_backward"] == [False] * 4
+    assert masks["linear_backward"] == [True, False, False]
+
+
+@each_cell
+def test_checks_its_arguments(cell: str) -> None:
+    arguments = second_arguments(Case(cell))
+    arguments |= kept(arguments)
+    second(arguments)
+    names = ("grad_output", "grad_h_n", "grad_c_n", *(f"along_{name}" for name in ARGUMENTS))
+    for name in (*names, "h_0", "c_0", "weight_hh", "bias_hh", "output", "cells", "tape"):
+        if arguments[name] is None:
+            continue
+        for wrong in (
+            arguments[name].float(),
+            arguments[name][..., :-1],
+            arguments[name].to("meta"),
+        ):
+            with pytest.raises(RuntimeError, match=f"{name}: expected"):
+                second({**arguments, name: wrong})
+    for name in ("along_weight_hr", "bias_ih"):
+        with pytest.raises(RuntimeError, match=f"{name}: expected None"):
+            second({**arguments, name: torch.zeros(3, 7, dtype=torch.float64)})
+    with pytest.raises(RuntimeError, match=r"input: expected 3 dimensions"):
+        second({**arguments, "input": arguments["input"][0]})
+    with pytest.raises(RuntimeError, match=r"weight_ih: expected shape \[\d+, \d+\]"):
+        second({**arguments, "weight_ih": torch.zeros(2 * 3 * 4 * 7, 3, dtype=torch.float64)})
+
+
+@each_cell
+def test_kept_values_come_together(cell: str) -> None:
+    arguments = second_arguments(Case(cell))
+    values = kept(arguments)
+    for name in ("cells", "tape"):
+        if values[name] is None:
+            continue
+        with pytest.raises(RuntimeError, match=f"{name}: expected a tensor for the cell '{cell}'"):
+            second({**arguments, **values, name: None})
+        with pytest.raises(RuntimeError, match="output: expected a tensor beside cells or tape"):
+            second({**arguments, name: values[name]})
+
+
+@each_cell
+def test_output_written_to_after_backward(cell: str) -> None:
+    """It has become a part of the second derivative too: a word, and no wrong number."""
+    x = leaf(random(9, 5, 5, dtype=torch.float64, seed=2))
+    output = Case(cell).module(fused_rnn)(x)[0]
+    (slope,) = torch.autograd.grad(output.pow(2).sum(), x, create_graph=True)
+    output.detach().zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        slope.sum().backward()
