@@ -322,7 +322,8 @@ def test_a_traced_module_takes_other_sizes(module: torch.nn.Module, given: bool)
     def arguments(batch: int) -> tuple[Tensor, ...]:
         is_layer = isinstance(module, torch.nn.RNNBase)
         x, hx = ((3, batch, 5), (2, batch, 4)) if is_layer else ((batch, 5), (batch, 4))
-        return (torch.randn(x), torch.randn(hx)) if given else (torch.randn(x),)
+        leaf = torch.randn(x, requires_grad=True)
+        return (leaf, torch.randn(hx)) if given else (leaf,)
 
     traced = torch.jit.trace(module, arguments(2))
     for batch in (2, 3):

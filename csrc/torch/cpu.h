@@ -1,8 +1,8 @@
 // The border of the CPU kernels: tensors to the pointers of cpu/kernels.h and back. float16 and
 // bfloat16 are converted here and computed in float32.
 #pragma once
+#include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 
@@ -35,8 +35,9 @@ T* result(const Tensor& tensor) {
   return tensor.defined() ? tensor.mutable_data_ptr<T>() : nullptr;
 }
 
+// Past the dispatcher, which takes as long as a small allocation.
 inline Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
-  const Tensor tensor = at::empty_symint(shape, like.options());
+  const Tensor tensor = at::detail::empty_cpu(C10_AS_INTARRAYREF_SLOW(shape), like.scalar_type());
   cpu::prefer_huge_pages(tensor.mutable_data_ptr(), tensor.nbytes());
   return tensor;
 }

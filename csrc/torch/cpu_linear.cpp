@@ -75,8 +75,8 @@ LinearBackward::Outputs run_linear(const LinearBackwardInputs& in) {
     shape.back() = width;
     d_input = empty(grad, shape);
   }
-  if (want_weight) d_weight = at::empty({out, width}, grad.options());
-  if (want_bias) d_bias = at::empty({out}, grad.options());
+  if (want_weight) d_weight = empty(grad, {out, width});
+  if (want_bias) d_bias = empty(grad, {out});
   kernels<T>().linear_backward({rows, width, out, input<T>(grad), input<T>(x), input<T>(weight),
                                 result<T>(d_input), result<T>(d_weight), result<T>(d_bias),
                                 team(static_cast<double>(rows) * width * out)});
