@@ -4,8 +4,8 @@ The gradients of the layer's gradients along fixed random directions, by the inp
 the incoming gradient; and a backward pass of each, to say how many of them that takes. The penalty
 is all of a step that needs it: forward, backward with create_graph, and that derivative.
 
-The limit is what torch/ours would be with the products alone that the derivative needs, 13 times a
-step's one, at the peak of the processor's multiply-adds. Ours makes 15 of them.
+The limit is what torch/ours would be with the products alone that the derivative needs, 12 times a
+step's one, at the peak of the processor's multiply-adds. Ours makes 13 of them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from fused_rnn import _C
 from .timing import fastest_half
 
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
-PRODUCTS, NEEDED = 15, 13
+PRODUCTS, NEEDED = 13, 12
 
 
 def passes(layer: nn.Module, x: Tensor, along: list[Tensor]) -> tuple[Callable[[], float], ...]:

@@ -33,7 +33,7 @@ class ForwardPass {
         packed_in_((joined() && plan_.packed) || (ahead() && !plan_.one_block) ? args.in : 0),
         panel_((packed_in_ + (plan_.packed ? p_.out : 0)) * V * W),
         weights_(panels_.count() * panel_),
-        bias_(plan_.packed || ahead() ? 2 * panels_.row() : 0),
+        bias_(plan_.packed ? 2 * panels_.row() : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
         xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0) {}
@@ -43,7 +43,7 @@ class ForwardPass {
   }
 
   void allocate(int count) {
-    if (plan_.one_block) passing_.allocate(count * f_.in * V * W);
+    if (plan_.packed && plan_.one_block) passing_.allocate(count * f_.in * V * W);
   }
 
   // The share of one thread of `count`: first this, then, after a barrier, run.
@@ -124,7 +124,7 @@ class ForwardPass {
   bool adds_up() const { return Cell::kSameGates && plan_.packed && joined(); }
 
   // Makes the gates of all sequences for as many steps from s on as fit in a block; gives the step
-  // after them. With one block, a panel of the weights is packed when it is used.
+  // after them. With one block, a panel of the weights is packed when it is used, or used as it lies.
   int64_t project(int64_t s, Range panels, int64_t& block_row, T* passing) {
     int64_t count = 0, in = f_.in, end = s;
     block_row = p_.steps[s].row;
@@ -133,6 +133,14 @@ class ForwardPass {
       count += p_.steps[end].size;
     }
     for (int64_t p = panels.first; p < panels.last; ++p) {
+      if (!plan_.packed) {
+        rows_at_once(count, [&](int64_t r, auto n) {
+          const Left<T> x{f_.input + (block_row + r) * in, in, 1};
+          panels_.template dots_of<n>(p, x, f_.weight_ih, in, f_.bias_ih,
+                                      {xg_ + r * panels_.row() + p * V * W, panels_.row()});
+        });
+        continue;
+      }
       const T* panel = weights_ + p * panel_;
       if (plan_.one_block) {
         panels_.pack(p, f_.weight_ih, in, passing);
@@ -199,10 +207,15 @@ class ForwardPass {
   }
 
   void unpacked_panel(int64_t p, int64_t n, const Place& place) {
+    rows_at_once(n, [&](int64_t r, auto count) { unpacked_rows<count>(p, r, place); });
+  }
+
+  // Calls f(first, count) for rows that share what is read of weights that lie as they lie.
+  template <class F>
+  static FR_FN void rows_at_once(int64_t n, const F& f) {
     constexpr int kAtOnce = kRegisters == 32 ? 3 : 2;
     for (int64_t r = 0; r < n; r += kAtOnce) {
-      with_constant<kAtOnce>(min(kAtOnce, n - r),
-                             [&](auto count) { unpacked_rows<count>(p, r, place); });
+      with_constant<kAtOnce>(min(kAtOnce, n - r), [&](auto count) { f(r, count); });
     }
   }
 
@@ -210,10 +223,10 @@ class ForwardPass {
   void unpacked_rows(int64_t p, int64_t r, const Place& place) {
     alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
     const Left<T> h{place.h + r * p_.out, p_.out, 1}, x{offset(place.x, r * f_.in), f_.in, 1};
-    panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, sums);
+    panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
     const Gates<T> recurrent = panels_.gates(p, sums, V * W);
     if (!joined()) return cell(p, r, R, x_part(p, r, place), recurrent, place);
-    panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, f_.bias_ih, inputs);
+    panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
     cell(p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
   }
 

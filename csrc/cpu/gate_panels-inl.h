@@ -54,15 +54,16 @@ class GatePanels {
     return result;
   }
 
-  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie.
+  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie; rows of out have a stride.
   template <int R>
-  FR_FN void dots_of(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias, T* out) const {
+  FR_FN void dots_of(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias,
+                     Rows<T> out) const {
     for (int64_t v = 0; v < width(p); ++v) {
       Vec<T> sum[R];
       full(p) ? dots<R>(full_rows(p, v, w, k), a, k, sum)
               : dots<R>(any_rows(p, v, w, k), a, k, sum);
       const Vec<T> b = this->bias(p, v, bias);
-      for (int i = 0; i < R; ++i) store(out + (i * V + v) * W, b + sum[i]);
+      for (int i = 0; i < R; ++i) store(out.data + i * out.row + v * W, b + sum[i]);
     }
   }
 

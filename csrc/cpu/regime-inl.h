@@ -12,9 +12,6 @@ constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 // Up to so many rows, k long, packing weights costs more than it saves.
 FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
 
-// Of a few sequences, those from which on packing weights beyond the L2 cache pays.
-constexpr int64_t kRowsToPack = 64;
-
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
 // the units, meet after every step, and not the sequences. A meeting is worth it from so many
 // multiplications on: it costs time, and lines go from one core's cache to another's.
@@ -31,21 +28,21 @@ enum class Input {
 };
 
 struct ForwardPlan {
-  bool by_units, packed;  // threads share the units; weight_hh is packed
+  bool by_units, packed;  // threads share the units; weights are packed, not used as they lie
   Input input;
   int64_t block_rows;  // of a block made ahead
-  bool one_block;      // a panel of weight_ih is then packed when it is used
+  bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
 };
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`.
 inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given,
                                 int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
                                 int64_t multiplications) {
-  const bool few = few_rows(rows, k);
-  const bool by_units = few || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
-  const bool packed = !few && (batch > kFewSequences || out_bytes <= kL2Bytes ||
-                               (batch > 1 && rows > kRowsToPack && out_bytes <= kManyBytes));
-  const Input input = given ? Input::kGiven : few || !by_units ? Input::kJoined : Input::kAhead;
+  const bool packed = !few_rows(rows, k);
+  const bool by_units = !packed || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
+  const Input input = given                                  ? Input::kGiven
+                      : by_units && (packed || rows > batch) ? Input::kAhead
+                                                             : Input::kJoined;
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.
   constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
