@@ -4,6 +4,7 @@ Started by itself, it trains alone and then on two processes, and compares; star
 `torchrun --nproc-per-node 2`, it is one of those processes.
 """
 
+import gc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,6 +73,7 @@ def finish(runs: Runs, out: Path) -> None:
     """The end of one of several processes: all have the same numbers, the first tells them."""
     rank, world = processes()
     distributed.destroy_process_group()
+    gc.collect()  # a cycle in DDP that still held the group would keep its threads to the very end
     if rank == 0:
         print(table([row(f"{world} processes, {name}", run) for name, run in runs.items()]))
         leave({name: tuple(run) for name, run in runs.items()}, out)
