@@ -14,6 +14,8 @@ from . import ops
 Device = torch.device | str | int | None
 
 WEIGHTS = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
+GETATTR = torch.nn.Module.__getattr__
+RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
 
 
 class _RecurrentCell(torch.nn.RNNCellBase):
@@ -80,9 +82,11 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         its own, nor where a weight is computed.
         """
         p: dict[str, Any] = self._parameters
-        own = type(self).__getattr__ is torch.nn.Module.__getattr__
-        if own and p.keys() == WEIGHTS and self.__dict__.keys().isdisjoint(WEIGHTS):
-            return p["weight_ih"], p["bias_ih"], p["weight_hh"], p["bias_hh"]
+        if type(self).__getattr__ is GETATTR and self.__dict__.keys().isdisjoint(WEIGHTS):
+            try:
+                return p["weight_ih"], p["bias_ih"], p["weight_hh"], p["bias_hh"]
+            except KeyError:
+                pass
         return self._weights_by_attribute()
 
     def _weights_by_attribute(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
@@ -131,9 +135,10 @@ class RNNCell(_RecurrentCell):
             ValueError: A rank is wrong.
             RuntimeError: A size, a dtype, a device or `nonlinearity` is wrong.
         """
-        if self.nonlinearity not in ("tanh", "relu"):
+        cell = RNN_CELLS.get(self.nonlinearity)
+        if cell is None:
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        return self._step("rnn_" + self.nonlinearity, input, hx, None)[0]
+        return self._step(cell, input, hx, None)[0]
 
 
 class LSTMCell(_RecurrentCell):

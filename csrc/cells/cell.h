@@ -12,8 +12,8 @@
 //   step(x, r, before, tape) -> the state after; x may be of a type of its own (dual.h)
 //   step_backward(tape, before, after, grad, dx, dr) -> the gradient that reaches `before` directly
 //               (what reaches it through r is left to the matrix product with dr)
-//   recall(tape, after, x, r)   what is left of step's x and r: in x[g] the value of the activation
-//               that they went into, in r[g], where that counts by itself, r[g]
+//   recall(tape, after, x, r)   step's arguments, as far as they are left: x[g] becomes the value of the
+//               activation that x[g] and r[g] went into, and r[g], where tape has it, r[g] itself
 #pragma once
 #include "cells/numeric.h"
 

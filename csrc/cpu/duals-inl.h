@@ -21,8 +21,8 @@ FR_FN Dual<Vec<std::remove_const_t<T>>> load(Duals<T> from, Lanes lanes) {
           from.tangent ? load(from.tangent, lanes) : V{}};
 }
 template <class T, class Lanes>
-FR_FN void store(Duals<T> to, Dual<Vec<T>> v, Lanes lanes) {  // no values where they are null
-  if (to.value) store(to.value, v.value, lanes);
+FR_FN void store(Duals<T> to, Dual<Vec<T>> v, Lanes lanes) {
+  store(to.value, v.value, lanes);
   store(to.tangent, v.tangent, lanes);
 }
 
@@ -60,21 +60,24 @@ class DualMatrix {
     pack(tangent_, weight_.tangent, thread, count);
   }
 
-  // out[rows][columns] = init + a[rows][k] @ the matrix; rows of init are `init_row` apart. Without
-  // values of out, its tangents alone.
+  // out[rows][columns] = init + a[rows][k] @ the matrix; rows of init are `init_row` apart.
   void multiply(int64_t rows, Duals<const T> a, Duals<const T> init, int64_t init_row,
                 Duals<T> out) const {
     if (rows <= 0) return;
-    if (out.value) value_.multiply_all(rows, a.value, {init.value, init_row}, out.value);
-    Rows<const T> sum{init.tangent, init_row};
+    value_.multiply_all(rows, a.value, {init.value, init_row}, out.value);
+    tangents(rows, a, {init.tangent, init_row}, out.tangent);
+  }
+
+  // The tangents of that alone.
+  void tangents(int64_t rows, Duals<const T> a, Rows<const T> sum, T* out) const {
     const auto add = [&](const RightMatrix<T>& matrix, const T* left) {
-      matrix.multiply_all(rows, left, sum, out.tangent);
-      sum = {out.tangent, columns_};
+      matrix.multiply_all(rows, left, sum, out);
+      sum = {out, columns_};
     };
     if (a.tangent) add(value_, a.tangent);
     if (weight_.tangent) add(tangent_, a.value);
-    for (int64_t r = 0; sum.data != out.tangent && r < rows; ++r) {
-      copy(out.tangent + r * columns_, offset(sum.data, r * sum.row), columns_);
+    for (int64_t r = 0; sum.data != out && r < rows; ++r) {
+      copy(out + r * columns_, offset(sum.data, r * sum.row), columns_);
     }
   }
 

@@ -30,7 +30,7 @@ class ForwardPass {
         plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, G * p_.hidden * args.in * kElement,
                            G * p_.hidden * p_.out * kElement, max(panels_.row(), 1) * kElement,
                            step_products())),
-        packed_in_((joined() && plan_.packed) || (ahead() && !plan_.one_block) ? args.in : 0),
+        packed_in_(plan_.packed && (joined() || (ahead() && !plan_.one_block)) ? args.in : 0),
         panel_((packed_in_ + (plan_.packed ? p_.out : 0)) * V * W),
         weights_(panels_.count() * panel_),
         bias_(plan_.packed ? 2 * panels_.row() : 0),

@@ -58,8 +58,7 @@ struct Backward {
 template <class T>
 struct Second {
   Problem<T> problem;
-  const T *xg, *bias_hh;                       // as Forward's; not read where there is output
-  const T *output, *cells, *tape;              // as Forward left them; null: they are made anew
+  const T *output, *cells, *tape;              // as Forward left them
   const T *grad_output, *grad_h_n, *grad_c_n;  // as Backward's
   const T *along_xg, *along_h_0, *along_c_0, *along_weight_hh, *along_bias_hh, *along_weight_hr;
   T *d_grad_output, *d_grad_h_n, *d_grad_c_n;  // c's: null where there is no c

@@ -5,8 +5,7 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// Weights of up to kL2Bytes stay in a core's L2 cache, and of more than kManyBytes not even in L3,
-// where inputs and outputs pass too.
+// A core's L2 cache; and weights of more bytes than stay in L3, where inputs and outputs pass too.
 constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 
 // Up to so many rows, k long, packing weights costs more than it saves.
@@ -40,6 +39,7 @@ inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool giv
                                 int64_t multiplications) {
   const bool packed = !few_rows(rows, k);
   const bool by_units = !packed || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
+  // As they lie, weight_ih passes by once for all steps if there are several.
   const Input input = given                                  ? Input::kGiven
                       : by_units && (packed || rows > batch) ? Input::kAhead
                                                              : Input::kJoined;

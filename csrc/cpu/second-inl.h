@@ -1,6 +1,5 @@
-// The derivative of backward: forward and backward again with a tangent beside every value, by the
-// cells' formulas over duals. Threads share the sequences. Values that forward has left are not made
-// anew, where they are given: forward is its tangents alone then.
+// The derivative of backward: the tangents of forward, whose values are known, and backward again with a
+// tangent beside every value, both by the cells' formulas over duals. Threads share the sequences.
 #pragma once
 #include "cpu/duals-inl.h"
 #include "cpu/outer-inl.h"
@@ -21,10 +20,6 @@ class SecondPass {
         from_gates_(gates_, p_.out, {p_.weight_hh, a_.along_weight_hh}, /*transposed=*/false),
         to_out_(p_.hidden, p_.out, {p_.weight_hr, a_.along_weight_hr}, /*transposed=*/true),
         from_out_(p_.out, p_.hidden, {p_.weight_hr, a_.along_weight_hr}, /*transposed=*/false),
-        made_rows_(a_.output ? 0 : p_.rows),
-        h_value_(made_rows_ * p_.out),
-        c_value_(Cell::kHasC ? made_rows_ * p_.hidden : 0),
-        tape_value_(made_rows_ * Cell::kTape * p_.hidden),
         c_tangent_(Cell::kHasC ? p_.rows * p_.hidden : 0),
         tape_tangent_(p_.rows * Cell::kTape * p_.hidden),
         dr_value_(p_.rows * gates_),
@@ -35,12 +30,9 @@ class SecondPass {
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
         product_(p_.batch * max(gates_, p_.out)),
         carry_(p_.batch * p_.out),
-        made_h_{h_value_, a_.d_grad_output},
-        made_c_{c_value_, c_tangent_},
-        made_tape_{tape_value_, tape_tangent_},
-        h_{a_.output ? a_.output : h_value_, made_h_.tangent},
-        c_{a_.output ? a_.cells : c_value_, made_c_.tangent},
-        tape_{a_.output ? a_.tape : tape_value_, made_tape_.tangent},
+        h_{a_.output, a_.d_grad_output},
+        c_{a_.cells, c_tangent_},
+        tape_{a_.tape, tape_tangent_},
         dr_{dr_value_, Cell::kSameGates ? a_.d_xg : dr_tangent_},
         dc_{dc_value_, a_.d_c_0},
         twice_(2 * p_.num_steps),
@@ -55,9 +47,9 @@ class SecondPass {
   int64_t shares() const { return max(p_.batch, ceil_div(gates_, W)); }
 
   void allocate(int count) {
-    d_weight_hh_.allocate(count);
-    d_bias_hh_.allocate(count);
-    if (p_.weight_hr) d_weight_hr_.allocate(count);
+    if (a_.d_weight_hh) d_weight_hh_.allocate(count);
+    if (a_.d_bias_hh) d_bias_hh_.allocate(count);
+    if (a_.d_weight_hr) d_weight_hr_.allocate(count);
   }
 
   // The three shares of a thread, with a barrier between them.
@@ -135,20 +127,14 @@ class SecondPass {
     }
   }
 
-  // What forward makes with the product of a step.
-  Duals<T> recurrent(int64_t b) const {
-    const Duals<T> both = product_.at(b * gates_);
-    return {a_.output ? nullptr : both.value, both.tangent};
-  }
-
   void forward(int64_t s, int64_t first, int64_t end) {
     if (first >= end) return;
     const Step& step = p_.steps[s];
     const int64_t kept = max(first, min(end, step.kept));
     for (const Range part : {Range{first, kept}, Range{kept, end}}) {
       if (part.first == part.last) continue;
-      to_gates_.multiply(part.last - part.first, h_before(s, part.first),
-                         {a_.bias_hh, a_.along_bias_hh}, 0, recurrent(part.first));
+      to_gates_.tangents(part.last - part.first, h_before(s, part.first), {a_.along_bias_hh, 0},
+                         product_.at(part.first * gates_).tangent);
     }
     for (int64_t b = first; b < end; ++b) {
       each_unit([&](int64_t unit, auto lanes)
@@ -156,8 +142,8 @@ class SecondPass {
     }
     const int64_t row = step.row + first;
     if (p_.weight_hr) {
-      to_out_.multiply(end - first, hidden_.at(row * p_.hidden), {nullptr, nullptr}, 0,
-                       made_h_.at(row * p_.out));
+      to_out_.tangents(end - first, hidden_.at(row * p_.hidden), {nullptr, 0},
+                       a_.d_grad_output + row * p_.out);
     }
     for (int64_t b = max(first, go_on(s)); b < end; ++b) {
       const int64_t at = step.row + b;
@@ -209,47 +195,37 @@ class SecondPass {
     if (unit < p_.hidden) f(unit, p_.hidden - unit);
   }
 
+  // The step again, its activations from the tape and the output.
   template <class Lanes>
   FR_FN void step_forward(int64_t s, int64_t b, int64_t unit, Lanes lanes) {
     const int64_t H = p_.hidden, row = p_.steps[s].row + b;
-    State<Value> before{}, after;
-    Value x[G], r[G], tape[Cell::kTape + 1];
-    for (int g = 0; g < G; ++g) {
-      const int64_t at = g * H + unit;
-      x[g] = load(Duals<const T>{a_.xg, a_.along_xg}.at(row * gates_ + at), lanes);
-      r[g] = load(recurrent(b).at(at), lanes);
+    State<Vec<T>> left{};
+    Vec<T> left_tape[Cell::kTape + 1], activation[G], part[G] = {};
+    for (int k = 0; k < Cell::kTape; ++k) {
+      left_tape[k] = load(tape_.value + (row * Cell::kTape + k) * H + unit, lanes);
     }
+    if constexpr (Cell::kReadsAfter) left.h = load(h_.value + row * H + unit, lanes);
+    Cell::recall(left_tape, left, activation, part);
+
+    Known<Vec<T>> x[G];
+    Value r[G], tape[Cell::kTape + 1];
+    for (int g = 0; g < G; ++g) {
+      const T* along = offset(a_.along_xg, row * gates_ + g * H + unit);
+      x[g] = {activation[g], along ? load(along, lanes) : Vec<T>{}};
+      r[g] = {part[g], load(product_.at(b * gates_ + g * H + unit).tangent, lanes)};
+    }
+    State<Value> before{};
     if constexpr (Cell::kReadsBefore) before.h = load(h_before(s, b).at(unit), lanes);
     if constexpr (Cell::kHasC) before.c = load(c_before(s, b).at(unit), lanes);
-    if (a_.output) {
-      Known<Vec<T>> known[G];
-      recall(row, unit, lanes, x, r, known);
-      after = Cell::step(known, r, before, tape);
+    const State<Value> after = Cell::step(x, r, before, tape);
+    for (int k = 0; k < Cell::kTape; ++k) {
+      store(tape_.tangent + (row * Cell::kTape + k) * H + unit, tape[k].tangent, lanes);
+    }
+    if constexpr (Cell::kHasC) store(c_.tangent + row * H + unit, after.c.tangent, lanes);
+    if (p_.weight_hr) {
+      store(hidden_.at(row * H + unit), after.h, lanes);
     } else {
-      after = Cell::step(x, r, before, tape);
-    }
-    for (int k = 0; k < Cell::kTape; ++k) {
-      store(made_tape_.at((row * Cell::kTape + k) * H + unit), tape[k], lanes);
-    }
-    if constexpr (Cell::kHasC) store(made_c_.at(row * H + unit), after.c, lanes);
-    store(p_.weight_hr ? hidden_.at(row * H + unit) : made_h_.at(row * H + unit), after.h, lanes);
-  }
-
-  // The values of a step's x and r, whose tangents are there, by what forward has left.
-  template <class Lanes>
-  FR_FN void recall(int64_t row, int64_t unit, Lanes lanes, const Value (&x)[G], Value (&r)[G],
-                    Known<Vec<T>> (&known)[G]) {
-    const int64_t H = p_.hidden;
-    State<Vec<T>> after{};
-    Vec<T> tape[Cell::kTape + 1], activation[G], recurrent[G] = {};
-    for (int k = 0; k < Cell::kTape; ++k) {
-      tape[k] = load(tape_.value + (row * Cell::kTape + k) * H + unit, lanes);
-    }
-    if constexpr (Cell::kReadsAfter) after.h = load(h_.value + row * H + unit, lanes);
-    Cell::recall(tape, after, activation, recurrent);
-    for (int g = 0; g < G; ++g) {
-      known[g] = {activation[g], x[g].tangent};
-      r[g].value = recurrent[g];
+      store(a_.d_grad_output + row * H + unit, after.h.tangent, lanes);
     }
   }
 
@@ -290,20 +266,24 @@ class SecondPass {
   const Problem<T>& p_;
   const int64_t gates_;
   DualMatrix<T> to_gates_, from_gates_, to_out_, from_out_;
-  const int64_t made_rows_;  // whose values are made here
-  Buffer<T> h_value_, c_value_, tape_value_, c_tangent_, tape_tangent_;
-  Buffer<T> dr_value_, dr_tangent_, dc_value_;
-  Buffer<T> zero_;                              // [out]
-  DualBuffer<T> hidden_;                        // [rows][hidden], h before the projection
-  DualBuffer<T> d_out_;                         // [rows][out], the whole gradient of a projected h
-  DualBuffer<T> product_;                       // [batch], of what the step needs
-  DualBuffer<T> carry_;                         // [batch][out]
-  const Duals<T> made_h_, made_c_, made_tape_;  // what of the next three is made here
-  const Duals<const T> h_;     // [rows][out], its tangent the gradient of grad_output
-  const Duals<const T> c_;     // [rows][hidden]
-  const Duals<const T> tape_;  // [rows][tape][hidden]
-  const Duals<T> dr_;          // [rows][gates], the gradients of r
-  const Duals<T> dc_;          // [batch][hidden], of c, its tangent at last that of c_0
+  Buffer<T> c_tangent_, tape_tangent_, dr_value_, dr_tangent_, dc_value_;
+  Buffer<T> zero_;         // [out]
+  DualBuffer<T> hidden_;   // [rows][hidden], h before the projection
+  DualBuffer<T> d_out_;    // [rows][out], the whole gradient of a projected h
+  DualBuffer<T> product_;  // [batch], of what the step needs
+  DualBuffer<T> carry_;    // [batch][out]
+  // What forward left, and the tangents, whose place nothing else writes: of h, the gradient of
+  // grad_output.
+  struct Made {
+    const T* value;
+    T* tangent;
+    Duals<const T> at(int64_t n) const { return {offset(value, n), offset(tangent, n)}; }
+  };
+  const Made h_;       // [rows][out]
+  const Made c_;       // [rows][hidden]
+  const Made tape_;    // [rows][tape][hidden]
+  const Duals<T> dr_;  // [rows][gates], the gradients of r
+  const Duals<T> dc_;  // [batch][hidden], of c, its tangent at last that of c_0
   Buffer<Step> twice_;
   OuterProduct<T> d_weight_hh_, d_bias_hh_, d_weight_hr_;
 };

@@ -85,10 +85,10 @@ LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in)
 }
 
 // The op without a tape; where a gradient is wanted, its twin that keeps one.
-template <class Op, class Train, auto with_tangents>
+template <class Op, auto train, auto with_tangents>
 typename Op::Outputs with_tape_if_needed(c10::DispatchKeySet keys, const typename Op::Inputs& in) {
   if (has_tangent(in)) return with_tangents(in);
-  return requires_grad(in) ? without_tape(call<Train>(in)) : run_below<Op>(keys, in);
+  return requires_grad(in) ? without_tape(train(keys, in)) : run_below<Op>(keys, in);
 }
 
 }  // namespace
@@ -96,10 +96,10 @@ typename Op::Outputs with_tape_if_needed(c10::DispatchKeySet keys, const typenam
 TORCH_LIBRARY_IMPL(fused_rnn, Autograd, m) {
   m.impl("recurrence",
          Kernel<Recurrence,
-                with_tape_if_needed<Recurrence, RecurrenceTrain, unrolled>>::call_with_keys);
+                with_tape_if_needed<Recurrence, recurrence_train, unrolled>>::call_with_keys);
   m.impl("layer",
          Kernel<Layer,
-                with_tape_if_needed<Layer, LayerTrain, layer_of_two<Recurrence>>>::call_with_keys);
+                with_tape_if_needed<Layer, layer_train, layer_of_two<Recurrence>>>::call_with_keys);
   m.impl("layer_train", Kernel<LayerTrain, layer_train>::call_with_keys);
   m.impl("recurrence_train", Kernel<RecurrenceTrain, recurrence_train>::call_with_keys);
 }

@@ -49,13 +49,13 @@ struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 6, 0> {
                                         saved[kWeightHh],
                                         maybe(saved[kBiasHh]),
                                         maybe(saved[kWeightHr]),
+                                        kept[0],
+                                        maybe(kept[1]),
+                                        maybe(kept[2]),
                                         maybe(saved[kBatchSizes]),
                                         attributes.cell,
                                         attributes.reverse,
-                                        {wanted[3], wanted[5], wanted[10], wanted[6]},
-                                        kept[0],
-                                        maybe(kept[1]),
-                                        maybe(kept[2])});
+                                        {wanted[3], wanted[5], wanted[10], wanted[6]}});
     if (weight_ih) {
       std::tie(result[7], result[8], result[9]) =
           call<LinearBackward>({d_xg, saved[kInput], weight_ih, {wanted[7], wanted[8], wanted[9]}});
@@ -73,9 +73,10 @@ RecurrenceBackward::Outputs recurrence_backward(c10::DispatchKeySet keys,
   if (node) {
     save_inputs(*node, in, in.input, in.weight_ih, in.bias_ih);
     auto saved = node->inputs.begin() + kSavedInputs;
-    // The last three have no derivative of their own, nor hold what has one.
-    for (const MaybeTensor& tensor : {in.grad_output, in.grad_h_n, in.grad_c_n})
+    for (const MaybeTensor& tensor : {in.grad_output, in.grad_h_n, in.grad_c_n}) {
       *saved++ = save(tensor);
+    }
+    // These have no derivative of their own, and need not keep the graph that made them.
     for (const MaybeTensor& tensor : {MaybeTensor(in.output), in.cells, in.tape}) {
       *saved++ = save(defined(tensor) ? MaybeTensor(tensor->detach()) : std::nullopt);
     }
@@ -92,7 +93,7 @@ std::vector<Tensor> list_of(const auto& tensors) {
 }
 
 // The gradient of double backward: it runs again, unrolled, and ATen differentiates that.
-struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 18, 0> {
+struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 21, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceDoubleBackwardBackward";
   static constexpr size_t kLike[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
@@ -101,7 +102,7 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 18, 0> {
     const bool create_graph = at::GradMode::is_enabled();
     const c10::InferenceMode no_inference(false);  // in which nothing is recorded
     const at::AutoGradMode with_grad(true);
-    const size_t count = wanted.size();  // what comes after them is batch_sizes
+    const size_t count = wanted.size();  // output, cells, tape and batch_sizes come after them
     std::vector<MaybeTensor> again;
     variable_list inputs, outputs, grad_outputs, result(count);
     for (size_t i = 0; i < count; ++i) {
@@ -113,7 +114,8 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 18, 0> {
       if (!again[i]->requires_grad()) again[i]->requires_grad_();
       inputs.push_back(*again[i]);
     }
-    const MaybeTensor batch_sizes = maybe(saved[count]);
+    for (size_t i = count; i < count + 3; ++i) again.push_back(maybe(saved[i]));
+    const MaybeTensor batch_sizes = maybe(saved[count + 3]);
     const auto made = list_of(unrolled_double_backward(
         DoubleBackwardInputs::from(again, batch_sizes, attributes.cell, attributes.reverse)));
     for (size_t i = 0; i < made.size(); ++i) {
@@ -140,7 +142,7 @@ RecurrenceDoubleBackward::Outputs recurrence_double_backward(c10::DispatchKeySet
   const auto node = node_for<ThirdOrderNode>(in);
   if (node) {
     node->attributes = {std::string(in.cell), in.reverse};
-    const auto tensors = list_of(in.differentiable());
+    const auto tensors = list_of(std::tuple_cat(in.differentiable(), in.kept()));
     for (size_t i = 0; i < tensors.size(); ++i) node->inputs[i] = save(tensors[i]);
     node->inputs[tensors.size()] = save(in.batch_sizes);
   }

@@ -90,12 +90,13 @@ Sizes common(std::string_view cell, const Tensor& rows_like, const MaybeTensor& 
   if (defined(weight_hr)) check_present("weight_hr", weight_hr, sizes.cell.projects, sizes.cell);
   check_batch_sizes_type(batch_sizes, rows_like);
   sizes.packed = defined(batch_sizes);
+  const bool steps = rows_like.dim() == 3;
   check_strided("h_0", h_0);
   check_rank("h_0", h_0, 2, "[batch, hidden or proj_size]");
   sizes.leading = {rows_like.sym_size(0)};
-  if (!sizes.packed) sizes.leading.push_back(rows_like.sym_size(1));
-  sizes.batch = sizes.packed ? h_0.sym_size(0) : sizes.leading[1];
-  sizes.rows = sizes.packed ? sizes.leading[0] : sizes.leading[0] * sizes.leading[1];
+  if (steps) sizes.leading.push_back(rows_like.sym_size(1));
+  sizes.batch = sizes.packed ? h_0.sym_size(0) : sizes.leading.back();
+  sizes.rows = steps ? sizes.leading[0] * sizes.leading[1] : sizes.leading[0];
   return sizes;
 }
 
@@ -120,9 +121,10 @@ void set_widths(Sizes& sizes, const char* name, const Tensor& tensor, const SymI
 
 void check_rows(const char* name, const Tensor& tensor, bool packed, const char* features) {
   check_floating(name, tensor);
-  TORCH_CHECK(tensor.dim() == (packed ? 2 : 3), name, ": expected ",
+  TORCH_CHECK(tensor.dim() == 2 || (tensor.dim() == 3 && !packed), name, ": expected ",
               packed ? "2 dimensions [rows, " : "3 dimensions [steps, batch, ", features, "]",
-              packed ? " (with batch_sizes)" : "", ", but got shape ", tensor.sym_sizes());
+              packed ? " (with batch_sizes)" : " or 2 of one step", ", but got shape ",
+              tensor.sym_sizes());
 }
 
 // What the forward ops take beside their rows.
@@ -141,8 +143,9 @@ template <class MaybeOrTensor>
 void check_features(const Like& like, const Sizes& sizes, const char* name,
                     const MaybeOrTensor& tensor, const SymInt& width,
                     std::optional<at::ScalarType> dtype = std::nullopt) {
-  if (sizes.packed) {
-    like.check(name, tensor, {sizes.rows, width}, "[rows, features]", dtype);
+  if (sizes.leading.size() == 1) {
+    like.check(name, tensor, {sizes.rows, width},
+               sizes.packed ? "[rows, features]" : "[batch, features]", dtype);
   } else {
     like.check(name, tensor, {sizes.leading[0], sizes.leading[1], width},
                "[steps, batch, features]", dtype);
@@ -192,8 +195,7 @@ Sizes check_projected(const char* name, const ForwardInputs& in) {
 }
 
 // What recurrence_train keeps.
-template <class MaybeOrTensor>
-void check_kept(const Like& like, const Sizes& sizes, const MaybeOrTensor& output,
+void check_kept(const Like& like, const Sizes& sizes, const Tensor& output,
                 const MaybeTensor& cells, const MaybeTensor& tape, at::ScalarType dtype) {
   const auto compute = compute_dtype(dtype);
   check_present("cells", cells, sizes.cell.has_c, sizes.cell);
@@ -289,19 +291,15 @@ Sizes check(const DoubleBackwardInputs& in) {
   like.check("along_weight_hh", in.along_weight_hh, {gates, sizes.out}, "as weight_hh");
   like.check("along_bias_hh", in.along_bias_hh, {gates}, "as bias_hh");
   like.check("along_weight_hr", in.along_weight_hr, {sizes.out, sizes.hidden}, "as weight_hr");
-  if (defined(in.output)) {
-    check_kept(like, sizes, in.output, in.cells, in.tape, in.input.scalar_type());
-  } else {
-    TORCH_CHECK(!defined(in.cells) && !defined(in.tape),
-                "output: expected a tensor beside cells or tape, but got None");
-  }
+  check_kept(like, sizes, in.output, in.cells, in.tape, in.input.scalar_type());
   return sizes;
 }
 
 std::vector<Step> checked_steps(const Sizes& sizes, const MaybeTensor& batch_sizes, bool reverse) {
   const int64_t batch = sizes.batch.guard_int(__FILE__, __LINE__);
   if (!sizes.packed) {
-    return dense_steps(batch ? sizes.leading[0].guard_int(__FILE__, __LINE__) : 0, batch, reverse);
+    const SymInt steps = sizes.leading.size() == 1 ? SymInt(1) : sizes.leading[0];
+    return dense_steps(batch ? steps.guard_int(__FILE__, __LINE__) : 0, batch, reverse);
   }
   const std::vector<int64_t> counts = numbers(*batch_sizes);
   check_batch_sizes(counts, batch, sizes.rows.guard_int(__FILE__, __LINE__));

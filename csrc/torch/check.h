@@ -13,7 +13,7 @@ struct Sizes {
   CellInfo cell;
   bool packed;
   c10::SymInt rows, batch, hidden, out;
-  std::vector<c10::SymInt> leading;  // [steps, batch], packed: [rows]
+  std::vector<c10::SymInt> leading;  // [steps, batch], one step: [batch], packed: [rows]
 
   // [leading..., width]
   std::vector<c10::SymInt> with(const c10::SymInt& width) const;

@@ -5,7 +5,6 @@
 
 #include "torch/cpu.h"
 #include "torch/outputs.h"
-#include "torch/unrolled.h"
 
 namespace fused_rnn {
 namespace {
@@ -193,10 +192,8 @@ RecurrenceDoubleBackward::Outputs run(const DoubleBackwardInputs& in, const Shar
   const auto like = [&](const MaybeTensor& tensor) {
     return defined(tensor) ? empty(shared.h_0, tensor->sym_sizes()) : Tensor();
   };
-  const Tensor bias_hh = in_dtype(in.bias_hh), output = in_dtype(in.output);
+  const Tensor output = dense(in.output, shared.dtype);
   const Tensor cells = in_dtype(in.cells), tape = in_dtype(in.tape);
-  const Tensor xg =
-      output.defined() ? Tensor() : dense(xg_of(in.input, in.weight_ih, in.bias_ih), shared.dtype);
   const Tensor grads[] = {in_dtype(in.grad_output), in_dtype(in.grad_h_n), in_dtype(in.grad_c_n)};
   const Tensor along[] = {in_dtype(in.along_xg),      in_dtype(in.along_h_0),
                           in_dtype(in.along_c_0),     in_dtype(in.along_weight_hh),
@@ -211,12 +208,12 @@ RecurrenceDoubleBackward::Outputs run(const DoubleBackwardInputs& in, const Shar
   const Tensor d_weight_hr = want_weight_hr ? like(in.weight_hr) : Tensor();
   kernels<T>().second(
       shared.sizes.row,
-      {shared.problem<T>(), input<T>(xg),           input<T>(bias_hh),    input<T>(output),
-       input<T>(cells),     input<T>(tape),         input<T>(grads[0]),   input<T>(grads[1]),
-       input<T>(grads[2]),  input<T>(along[0]),     input<T>(along[1]),   input<T>(along[2]),
-       input<T>(along[3]),  input<T>(along[4]),     input<T>(along[5]),   result<T>(d_output),
-       result<T>(d_h_n),    result<T>(d_c_n),       result<T>(d_xg),      result<T>(d_h_0),
-       result<T>(d_c_0),    result<T>(d_weight_hh), result<T>(d_bias_hh), result<T>(d_weight_hr)});
+      {shared.problem<T>(),  input<T>(output),      input<T>(cells),    input<T>(tape),
+       input<T>(grads[0]),   input<T>(grads[1]),    input<T>(grads[2]), input<T>(along[0]),
+       input<T>(along[1]),   input<T>(along[2]),    input<T>(along[3]), input<T>(along[4]),
+       input<T>(along[5]),   result<T>(d_output),   result<T>(d_h_n),   result<T>(d_c_n),
+       result<T>(d_xg),      result<T>(d_h_0),      result<T>(d_c_0),   result<T>(d_weight_hh),
+       result<T>(d_bias_hh), result<T>(d_weight_hr)});
   const auto as = [&](const Tensor& tensor) { return stored(tensor, in.input.scalar_type()); };
   return {
       as(d_output), as(d_h_n),       as(d_c_n),     as(d_xg),       want_h_0 ? as(d_h_0) : Tensor(),

@@ -22,7 +22,8 @@ inline MaybeTensor maybe(Tensor tensor) {
 
 // The inputs of recurrence and recurrence_train, in the order of their schema.
 struct ForwardInputs {
-  const Tensor& xg;                // [steps, batch, gates * hidden], packed: [rows, gates * hidden]
+  const Tensor& xg;                // [steps, batch, gates * hidden], one step: [batch, ...],
+                                   // packed: [rows, ...]
   const Tensor& h_0;               // [batch, out]
   const MaybeTensor& c_0;          // [batch, hidden]
   const Tensor& weight_hh;         // [gates * hidden, out]
@@ -83,30 +84,31 @@ struct DoubleBackwardInputs {
   const MaybeTensor& along_weight_hh;
   const MaybeTensor& along_bias_hh;
   const MaybeTensor& along_weight_hr;
-  const Tensor& input;           // xg, or with weight_ih what it is made from; of the gradients,
-  const MaybeTensor& weight_ih;  // d_xg alone is made here
+  const Tensor& input;  // xg, or with weight_ih what it is made from; d_xg is the gradient of xg
+  const MaybeTensor& weight_ih;
   const MaybeTensor& bias_ih;
   const Tensor& h_0;
   const MaybeTensor& c_0;
   const Tensor& weight_hh;
   const MaybeTensor& bias_hh;
   const MaybeTensor& weight_hr;
+  const Tensor& output;  // output, cells and tape as for recurrence_backward, which a kernel reads
+  const MaybeTensor& cells;
+  const MaybeTensor& tape;
   const MaybeTensor& batch_sizes;
   std::string_view cell;
   bool reverse;
   std::array<bool, 4> output_mask;  // as for recurrence_backward
-  const MaybeTensor& output;        // as for recurrence_backward, or None: a kernel may read them,
-  const MaybeTensor& cells;         // and make forward anew without
-  const MaybeTensor& tape;
 
   auto differentiable() const {
     return std::tie(grad_output, grad_h_n, grad_c_n, along_xg, along_h_0, along_c_0,
                     along_weight_hh, along_bias_hh, along_weight_hr, input, weight_ih, bias_ih, h_0,
                     c_0, weight_hh, bias_hh, weight_hr);
   }
+  auto kept() const { return std::tie(output, cells, tape); }
   auto all() const {
-    return std::tuple_cat(differentiable(),
-                          std::tie(batch_sizes, cell, reverse, output_mask, output, cells, tape));
+    return std::tuple_cat(differentiable(), kept(),
+                          std::tie(batch_sizes, cell, reverse, output_mask));
   }
 
   // What it is the second derivative of.
@@ -114,15 +116,13 @@ struct DoubleBackwardInputs {
     return {xg, h_0, c_0, weight_hh, bias_hh, weight_hr, batch_sizes, cell, reverse};
   }
 
-  // From the tensors of differentiable(), which are referred to, all wanted.
+  // From the tensors of differentiable() and kept(), which are referred to, all wanted.
   static DoubleBackwardInputs from(const std::vector<MaybeTensor>& t,
                                    const MaybeTensor& batch_sizes, std::string_view cell,
                                    bool reverse) {
-    static const MaybeTensor none;
-    return {t[0],   t[1],  t[2],  t[3],        t[4],  t[5],    t[6],
-            t[7],   t[8],  *t[9], t[10],       t[11], *t[12],  t[13],
-            *t[14], t[15], t[16], batch_sizes, cell,  reverse, {true, true, true, true},
-            none,   none,  none};
+    return {t[0],  t[1],   t[2],  t[3],  t[4],        t[5],  t[6],    t[7],
+            t[8],  *t[9],  t[10], t[11], *t[12],      t[13], *t[14],  t[15],
+            t[16], *t[17], t[18], t[19], batch_sizes, cell,  reverse, {true, true, true, true}};
   }
 };
 
@@ -148,7 +148,7 @@ struct LinearBackwardInputs {
 
 // A layer in one direction: the recurrence over the projected input.
 struct LayerInputs {
-  const Tensor& input;         // [steps, batch, in], packed: [rows, in]
+  const Tensor& input;         // [steps, batch, in], one step: [batch, in], packed: [rows, in]
   const Tensor& weight_ih;     // [gates * hidden, in]
   const MaybeTensor& bias_ih;  // [gates * hidden]
   const Tensor& h_0;           // from here on as in ForwardInputs
@@ -234,9 +234,9 @@ struct RecurrenceDoubleBackward {
                             const MaybeTensor&, const MaybeTensor&, const MaybeTensor&,
                             const Tensor&, const MaybeTensor&, const MaybeTensor&, const Tensor&,
                             const MaybeTensor&, const Tensor&, const MaybeTensor&,
+                            const MaybeTensor&, const Tensor&, const MaybeTensor&,
                             const MaybeTensor&, const MaybeTensor&, std::string_view, bool,
-                            std::array<bool, 4>, const MaybeTensor&, const MaybeTensor&,
-                            const MaybeTensor&);
+                            std::array<bool, 4>);
 };
 
 struct Linear {

@@ -2,8 +2,6 @@
 // After Python's.
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <ATen/TracerMode.h>
-#include <ATen/ops/empty.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/utils/python_numbers.h>
@@ -99,24 +97,6 @@ PyObject* layer(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   END_HANDLE_TH_ERRORS
 }
 
-// Whether the input of a step, [batch, features], goes to the layer as packed rows, not as a view of
-// one step. The view's node would take a quarter of the time of forward and backward. What traces or
-// transforms would take the batch for a constant.
-bool is_better_packed(const Tensor& input) {
-  using c10::DispatchKey;
-  const c10::DispatchKeySet modes{DispatchKey::FuncTorchDynamicLayerFrontMode, DispatchKey::Python,
-                                  DispatchKey::Functionalize};
-  return at::GradMode::is_enabled() && input.requires_grad() &&
-         !(c10::impl::tls_local_dispatch_key_set().included_).has_any(modes) &&
-         !at::tracer::impl::is_dispatch_enabled() && input.size(0) > 0;
-}
-
-MaybeTensor one_step(int64_t batch) {
-  Tensor batch_sizes = at::empty({1}, at::kLong);
-  *batch_sizes.mutable_data_ptr<int64_t>() = batch;
-  return batch_sizes;
-}
-
 // step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell) of input [batch, features]
 PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
@@ -130,11 +110,9 @@ PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
       (has_c && !is_dense(*c, 2))) {
     Py_RETURN_NONE;
   }
-  const bool packed = is_better_packed(input);
   const auto [output, h_n, c_n] =
-      run(LayerInputs{packed ? input : input.unsqueeze(0), weight_ih, bias_ih, h, c, in.tensor(5),
-                      bias_hh, std::nullopt, packed ? one_step(input.size(0)) : std::nullopt,
-                      in.text(7), /*reverse=*/false});
+      run(LayerInputs{input, weight_ih, bias_ih, h, c, in.tensor(5), bias_hh, std::nullopt,
+                      std::nullopt, in.text(7), /*reverse=*/false});
   return wrap_all(h_n, c_n);
   END_HANDLE_TH_ERRORS
 }

@@ -46,8 +46,8 @@ TORCH_LIBRARY(fused_rnn, m) {
       "Tensor? along_xg, Tensor? along_h_0, Tensor? along_c_0, Tensor? along_weight_hh, "
       "Tensor? along_bias_hh, Tensor? along_weight_hr, Tensor input, Tensor? weight_ih, "
       "Tensor? bias_ih, Tensor h_0, Tensor? c_0, Tensor weight_hh, Tensor? bias_hh, "
-      "Tensor? weight_hr, Tensor? batch_sizes, str cell, bool reverse, bool[4] output_mask, "
-      "Tensor? output=None, Tensor? cells=None, Tensor? tape=None) -> "
+      "Tensor? weight_hr, Tensor output, Tensor? cells, Tensor? tape, Tensor? batch_sizes, "
+      "str cell, bool reverse, bool[4] output_mask) -> "
       "(Tensor d_grad_output, Tensor d_grad_h_n, Tensor d_grad_c_n, Tensor d_xg, Tensor d_h_0, "
       "Tensor d_c_0, Tensor d_weight_hh, Tensor d_bias_hh, Tensor d_weight_hr)",
       tags);
