@@ -43,8 +43,8 @@ def recurrence(
 
     Args:
         cell: "rnn_tanh", "rnn_relu", "lstm" or "gru".
-        xg: `x @ weight_ih.T + bias_ih`, [steps, batch, gates * hidden]; with `batch_sizes`
-            [rows, gates * hidden].
+        xg: `x @ weight_ih.T + bias_ih`, [steps, batch, gates * hidden], or one step's
+            [batch, gates * hidden]; with `batch_sizes` [rows, gates * hidden].
         h_0: Initial state, [batch, hidden]; with `weight_hr` [batch, proj].
         c_0: Initial cell state of an LSTM, [batch, hidden].
         weight_hh: [gates * hidden, hidden]; with `weight_hr` [gates * hidden, proj].
@@ -86,7 +86,8 @@ def layer(
 
     Args:
         cell: "rnn_tanh", "rnn_relu", "lstm" or "gru".
-        input: [steps, batch, features]; with `batch_sizes` [rows, features].
+        input: [steps, batch, features], or one step's [batch, features]; with `batch_sizes` [rows,
+            features].
         h_0: As in `recurrence`.
         c_0: As in `recurrence`.
         weight_ih: [gates * hidden, features].

@@ -45,8 +45,8 @@ CLOSING = """\
 - **Forward mode** is not: where an argument has a tangent, the recurrence runs unrolled, step by
   step, through ATen's operators, in the time and the memory of a loop in PyTorch. `jvp`, `jacfwd`,
   `linearize` and `hessian` are forward mode.
-- **Double backward** has a kernel of its own on the CPU, which makes everything anew from the
-  arguments; elsewhere, and for the **third order**, the recurrence runs unrolled.
+- **Double backward** has a kernel of its own on the CPU, which reads what
+  forward left; elsewhere, and for the **third order**, the recurrence runs unrolled.
 - **vmap** over data is one call of the kernels. Over weights, or for the weights' gradients of each
   sample, it is one call a sample.
 - **torch.nn's LSTM in float32** is one operator of oneDNN on a CPU, without forward mode. In

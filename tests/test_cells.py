@@ -76,7 +76,7 @@ def test_a_step_is_one_node(cell: str) -> None:
 
 @each_cell
 def test_a_step_of_tracked_input_under_transforms(cell: str) -> None:
-    """Its batch is no constant of a graph, and it is mapped."""
+    """Its batch is no constant of a graph, and it is mapped, as its gradient is."""
     module = module_of(fused_rnn, cell).double()
     x = leaf(arguments(cell, 7, 4, torch.float64, given=False)[0])  # no size like another
 
@@ -89,6 +89,8 @@ def test_a_step_of_tracked_input_under_transforms(cell: str) -> None:
     torch.testing.assert_close(traced(x[:3]), slope(x[:3]))
     rows = torch.func.vmap(step)(x.unsqueeze(1))
     torch.testing.assert_close(rows.squeeze(1), step(x))
+    slopes = torch.func.vmap(slope)(x.unsqueeze(1))
+    torch.testing.assert_close(slopes.squeeze(1), slope(x))
 
 
 @each_cell

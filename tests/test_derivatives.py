@@ -10,7 +10,7 @@ from torch import Tensor
 
 import fused_rnn
 from backends import CUDA, STEPS, Backend, over_backends
-from cases import CASES, REGIME_CASES, Case, each_cell, over, random
+from cases import CASES, CELLS, REGIME_CASES, Case, each_cell, over, random
 from compare import Results, assert_same, floating, leaf, tensors_in
 from fused_rnn import functional
 from test_gradcheck import SMALL_CASES, as_function
@@ -136,6 +136,22 @@ def test_second_order_in_half(op: str, dtype: torch.dtype) -> None:
         torch.testing.assert_close(
             ours[name].float(), expected, rtol=0.1, atol=0.1 * expected.abs().max()
         )
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@each_op
+@over([*(Case(cell, steps=1) for cell in CELLS), Case("lstm", steps=1, batch=0, proj_size=3)])
+def test_one_step_without_a_dimension_for_it(case: Case, op: str, order: int) -> None:
+    """Input [batch, features] is one step: the results and all derivatives are the same."""
+    arguments, function = getattr(case, op)(), getattr(functional, op)
+    rows = "xg" if op == "recurrence" else "input"
+    step = {**arguments, rows: arguments[rows][0]}
+    assert torch.equal(function(**step)[0], function(**arguments)[0][0])
+    expected = repeated(function, arguments, order)
+    assert_same(repeated(function, step, order), {**expected, rows: expected[rows][0]})
+    along = tangents(function, arguments)
+    for name, found in tangents(function, step).items():
+        torch.testing.assert_close(found, along[name].view_as(found))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
