@@ -138,7 +138,8 @@ def stack(
 
     Args:
         cell: "rnn_tanh", "rnn_relu", "lstm" or "gru".
-        input: [steps, batch, features]; with `batch_sizes` [rows, features].
+        input: [steps, batch, features], or one step's [batch, features]; with `batch_sizes`
+            [rows, features].
         hx: Initial states `(h_0, c_0)`, [layers * directions, batch, hidden] each (h_0 of an LSTM
             with projection [..., proj]), c_0 None but for an LSTM; or None for zeros.
         weights: One a layer and direction: layer 0 forward, layer 0 reverse, layer 1 forward, ...
@@ -188,7 +189,7 @@ def _initial_states(
     if hx is not None:
         h_0, c_0 = hx
         return _unstacked(h_0, count), (None,) * count if c_0 is None else _unstacked(c_0, count)
-    batch = input.size(1) if batch_sizes is None else _first(batch_sizes, input.size(0))
+    batch = input.size(-2) if batch_sizes is None else _first(batch_sizes, input.size(0))
     features = weights[0].weight_hh.size(1)
     zeros = input.new_zeros(batch, features)
     if not ops.CELLS[cell]["has_c"]:

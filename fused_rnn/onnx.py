@@ -73,10 +73,11 @@ def _layer(
         raise NotImplementedError(
             "batch_sizes: expected None, since ONNX has no packed sequences, but got a tensor"
         )
+    one_step = len(input.shape) == 2  # [batch, features]
     operator = _OPERATORS[cell]
     states = [h_0] if c_0 is None else [h_0, c_0]
     output, *final = getattr(op, operator.name)(
-        input,
+        op.Unsqueeze(input, [0]) if one_step else input,
         _weight(weight_ih, cell),
         _weight(weight_hh, cell),
         _biases(bias_ih, bias_hh, cell),
@@ -86,7 +87,8 @@ def _layer(
         direction="reverse" if reverse else "forward",
         **operator.attributes,
     )
-    return op.Squeeze(output, [1]), *(op.Squeeze(state, [0]) for state in final)
+    output = op.Squeeze(output, [0, 1] if one_step else [1])
+    return output, *(op.Squeeze(state, [0]) for state in final)
 
 
 def _recurrence(

@@ -114,19 +114,7 @@ def step(
         result = plain_step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell)
         if result is not None:
             return result
-    _, h, c = _layer(
-        torch.unsqueeze(input, 0),
-        weight_ih,
-        bias_ih,
-        h,
-        c,
-        weight_hh,
-        bias_hh,
-        None,
-        None,
-        cell,
-        False,
-    )
+    _, h, c = _layer(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, None, None, cell, False)
     return h, c
 
 

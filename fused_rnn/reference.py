@@ -107,7 +107,10 @@ def recurrence(
 
     To `moments`, where given, every step is appended, in the order in which time runs.
     """
-    if batch_sizes is None:
+    one_step = batch_sizes is None and xg.dim() == 2
+    if one_step:
+        inputs = [xg]
+    elif batch_sizes is None:
         inputs = list(xg.unbind(0))  # steps x [batch, gates * hidden]
     else:
         inputs = list(xg.split(batch_sizes.tolist()))  # steps x [batch_sizes[t], gates * hidden]
@@ -123,7 +126,9 @@ def recurrence(
             moments.append(moment)
     if reverse:
         outputs.reverse()
-    if not outputs:
+    if one_step:
+        output = outputs[0]
+    elif not outputs:
         output = xg.new_empty(0, *(h_0.shape if batch_sizes is None else h_0.shape[1:]))
     elif batch_sizes is None:
         output = torch.stack(outputs)  # [steps, batch, hidden or proj]

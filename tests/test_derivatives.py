@@ -147,6 +147,7 @@ def test_one_step_without_a_dimension_for_it(case: Case, op: str, order: int) ->
     rows = "xg" if op == "recurrence" else "input"
     step = {**arguments, rows: arguments[rows][0]}
     assert torch.equal(function(**step)[0], function(**arguments)[0][0])
+    torch.testing.assert_close(function(**step), REFERENCES[op](**step))
     expected = repeated(function, arguments, order)
     assert_same(repeated(function, step, order), {**expected, rows: expected[rows][0]})
     along = tangents(function, arguments)

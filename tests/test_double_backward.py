@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fused_rnn
 from cases import CASES, REGIME_CASES, Case, each_cell, over, random
 from compare import Results, assert_same, leaf
-from test_reference import both_directions
+from test_reference import both_directions, run
 
 OPS = torch.ops.fused_rnn
 ARGUMENTS = ("xg", "h_0", "c_0", "weight_hh", "bias_hh", "weight_hr")
@@ -57,6 +57,21 @@ def test_the_input_is_not_read(case: Case, reverse: bool) -> None:
     found = second({**arguments, "input": nothing})
     for name, tensor in second(arguments).items():
         assert torch.equal(found[name], tensor) and tensor.isfinite().all(), name
+
+
+@both_directions
+@over(CASES + REGIME_CASES)
+def test_every_number_is_written(case: Case, reverse: bool) -> None:
+    """Where algorithms are deterministic, memory is full of NaN before any pass."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = run(fused_rnn.functional.layer, case.layer(), reverse=reverse)
+        found |= second(second_arguments(case, reverse=reverse))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for name, tensor in found.items():
+        assert tensor.isfinite().all(), name
 
 
 @pytest.mark.parametrize("wanted", MASKED)

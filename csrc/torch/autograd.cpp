@@ -84,7 +84,8 @@ LayerTrain::Outputs layer_train(c10::DispatchKeySet keys, const LayerInputs& in)
   return result;
 }
 
-// The op without a tape; where a gradient is wanted, its twin that keeps one.
+// The op without a tape; where a gradient is wanted, its twin that keeps one. Below autograd both have
+// kernels for the same keys.
 template <class Op, auto train, auto with_tangents>
 typename Op::Outputs with_tape_if_needed(c10::DispatchKeySet keys, const typename Op::Inputs& in) {
   if (has_tangent(in)) return with_tangents(in);

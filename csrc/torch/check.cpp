@@ -123,7 +123,7 @@ void check_rows(const char* name, const Tensor& tensor, bool packed, const char*
   check_floating(name, tensor);
   TORCH_CHECK(tensor.dim() == 2 || (tensor.dim() == 3 && !packed), name, ": expected ",
               packed ? "2 dimensions [rows, " : "3 dimensions [steps, batch, ", features, "]",
-              packed ? " (with batch_sizes)" : " or 2 of one step", ", but got shape ",
+              packed ? " (with batch_sizes)" : ", or without steps for one", ", but got shape ",
               tensor.sym_sizes());
 }
 

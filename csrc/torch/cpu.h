@@ -1,10 +1,12 @@
 // The border of the CPU kernels: tensors to the pointers of cpu/kernels.h and back. float16 and
 // bfloat16 are converted here and computed in float32.
 #pragma once
+#include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
@@ -35,9 +37,13 @@ T* result(const Tensor& tensor) {
   return tensor.defined() ? tensor.mutable_data_ptr<T>() : nullptr;
 }
 
-// Past the dispatcher, which takes as long as a small allocation.
+// Past the dispatcher, but with its fill where algorithms are to be deterministic.
 inline Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
   const Tensor tensor = at::detail::empty_cpu(C10_AS_INTARRAYREF_SLOW(shape), like.scalar_type());
+  if (C10_UNLIKELY(at::globalContext().deterministicAlgorithms() &&
+                   at::globalContext().deterministicFillUninitializedMemory())) {
+    tensor.fill_(std::numeric_limits<double>::quiet_NaN());
+  }
   cpu::prefer_huge_pages(tensor.mutable_data_ptr(), tensor.nbytes());
   return tensor;
 }

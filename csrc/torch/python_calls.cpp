@@ -156,8 +156,7 @@ PyMethodDef kPythonCalls[] = {
            "torch.ops.fused_rnn.layer for plain tensors; None where only that will do."),
     method("step", step,
            "(h, c) after one step of layer for input [batch, features], likewise; None too where a "
-           "rank "
-           "or the number of features is wrong."),
+           "rank or the number of features is wrong."),
     method("stack", stack,
            "functional.stack of dense input without dropout, likewise; None too where torch.nn has "
            "words."),
