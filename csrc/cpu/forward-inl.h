@@ -121,7 +121,7 @@ class ForwardPass {
   }
   Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
   Rows<const T> bias_r(int64_t p) const { return {bias_ + panels_.row() + p * V * W, 0}; }
-  bool adds_up() const { return Cell::kSameGates && plan_.packed && joined(); }
+  bool adds_up() const { return Cell::kSameGates && joined(); }
 
   // Makes the gates of all sequences for as many steps from s on as fit in a block; gives the step
   // after them. With one block, a panel of the weights is packed when it is used, or used as it lies.

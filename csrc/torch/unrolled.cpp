@@ -134,10 +134,9 @@ RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in) {
 }
 
 RecurrenceDoubleBackward::Outputs unrolled_double_backward(const DoubleBackwardInputs& in) {
-  check(in);
+  const Sizes sizes = check(in);
   const Tensor xg = xg_of(in.input, in.weight_ih, in.bias_ih);
   const ForwardInputs of = in.forward(xg);
-  const Sizes sizes = check(of);
   const auto [h_0, weight_hh, bias_hh, weight_hr] = in.output_mask;
   const Problem problem(sizes, of.xg, of.batch_sizes, of.reverse);
   const Arguments<Array> a = problem.in(of);

@@ -9,8 +9,9 @@ Recurrence::Outputs unrolled(const ForwardInputs& in);
 RecurrenceTrain::Outputs unrolled_train(const ForwardInputs& in);
 RecurrenceBackward::Outputs unrolled_backward(const BackwardInputs& in);
 
-// xg, or in a layer what it is made from: what a derivative of recurrence_backward starts from.
+// Throws where recurrence_backward was not given what its output was made from.
 void check_origin(const MaybeTensor& input);
+// xg, made from that in a layer: what a derivative of recurrence_backward starts from.
 Tensor xg_of(const MaybeTensor& input, const MaybeTensor& weight_ih, const MaybeTensor& bias_ih);
 
 // Second derivatives are symmetric: the gradient of sum(along * gradient) is the tangent of forward and
