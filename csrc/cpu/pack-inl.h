@@ -12,9 +12,13 @@ class Buffer {  // aligned, uninitialised
   explicit Buffer(int64_t size) { allocate(size); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { operator delete(data_, kAlign); }
+  ~Buffer() {
+    if (data_ != own_) operator delete(data_, kAlign);
+  }
   void allocate(int64_t size) {  // at most once
     if (size <= 0) return;
+    data_ = own_;
+    if (size <= kOwn) return;
     const size_t bytes = size * sizeof(T);
     data_ = static_cast<T*>(operator new(bytes, kAlign));
     prefer_huge_pages(data_, bytes);
@@ -23,7 +27,9 @@ class Buffer {  // aligned, uninitialised
 
  private:
   static constexpr std::align_val_t kAlign{64};
+  static constexpr int64_t kOwn = 512 / sizeof(T);  // of a small step
   T* data_ = nullptr;
+  alignas(64) T own_[kOwn];
 };
 
 // One vector of a panel from as many rows: panel[i][j] = row(j)[i]. Rows are short and many, and the

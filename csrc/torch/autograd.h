@@ -2,6 +2,7 @@
 // order inside a kernel matters: edges, op, history, saved outputs.
 #pragma once
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/csrc/autograd/forward_grad.h>
 
 #include <algorithm>
 
@@ -15,8 +16,11 @@ using torch::autograd::compute_requires_grad;
 using torch::autograd::isFwGradDefined;
 using torch::autograd::set_history;
 
+inline SavedVariable save(const Tensor& tensor) {
+  return tensor.defined() ? SavedVariable(tensor, /*is_output=*/false) : SavedVariable();
+}
 inline SavedVariable save(const MaybeTensor& tensor) {
-  return SavedVariable(tensor.value_or(Tensor()), /*is_output=*/false);
+  return tensor ? save(*tensor) : SavedVariable();
 }
 
 // A new node N with the edges of the inputs, or null where nothing requires a gradient.
@@ -34,14 +38,10 @@ auto node_for(const Inputs& in) {
       in.differentiable());
 }
 
-template <class Inputs>
-bool requires_grad(const Inputs& in) {
-  return std::apply([](const auto&... tensors) { return compute_requires_grad(tensors...); },
-                    in.differentiable());
-}
-
+// No tensor has a tangent outside of a level of forward mode; to ask each costs a lock.
 template <class Inputs>
 bool has_tangent(const Inputs& in) {
+  if (!torch::autograd::ForwardADLevel::try_get_by_idx(0)) return false;
   return std::apply([](const auto&... tensors) { return (isFwGradDefined(tensors) || ...); },
                     in.differentiable());
 }
@@ -59,8 +59,8 @@ constexpr size_t kSavedInputs = kBiasHh + 1;
 
 // The first of the node's inputs. For the recurrence, xg is the input.
 template <class Node, class Inputs>
-void save_inputs(Node& node, const Inputs& in, const MaybeTensor& input,
-                 const MaybeTensor& weight_ih, const MaybeTensor& bias_ih) {
+void save_inputs(Node& node, const Inputs& in, const auto& input, const auto& weight_ih,
+                 const MaybeTensor& bias_ih) {
   node.attributes = {std::string(in.cell), in.reverse};
   SavedVariable saved[] = {save(in.h_0),       save(in.c_0),         save(in.weight_hh),
                            save(in.weight_hr), save(in.batch_sizes), save(input),

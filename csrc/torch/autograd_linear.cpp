@@ -11,12 +11,12 @@ struct LinearNode : FormulaNode<LinearNode, 2, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackward";
   static constexpr size_t kLike[] = {0, 1, 0};  // of what it has, none is undefined
 
-  static variable_list formula(const variable_list& grads, const variable_list& saved,
-                               const Attributes&, const std::vector<bool>& wanted) {
+  static variable_list formula(const variable_list& grads, Saved& saved, const Attributes&,
+                               const std::vector<bool>& wanted) {
     variable_list result(3);  // of input, weight, bias
     if (!grads[0].defined()) return result;
-    std::tie(result[0], result[1], result[2]) = call<LinearBackward>(
-        {grads[0], maybe(saved[0]), maybe(saved[1]), {wanted[0], wanted[1], wanted[2]}});
+    std::tie(result[0], result[1], result[2]) =
+        call<LinearBackward>({grads[0], saved[0], saved[1], {wanted[0], wanted[1], wanted[2]}});
     return result;
   }
 };
@@ -37,8 +37,8 @@ struct LinearBackwardNode : FormulaNode<LinearBackwardNode, 3, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackwardBackward";
   static constexpr size_t kLike[] = {0, 1, 2};
 
-  static variable_list formula(const variable_list& grads, const variable_list& saved,
-                               const Attributes&, const std::vector<bool>& wanted) {
+  static variable_list formula(const variable_list& grads, Saved& saved, const Attributes&,
+                               const std::vector<bool>& wanted) {
     const auto &along_input = grads[0], &along_weight = grads[1], &along_bias = grads[2];
     const auto &grad_output = saved[0], &input = saved[1], &weight = saved[2];
     variable_list result(3);  // of grad_output, input, weight
@@ -46,17 +46,17 @@ struct LinearBackwardNode : FormulaNode<LinearBackwardNode, 3, 0> {
       const auto add = [&](const Tensor& term) {  // not in place: vmap may have batched one alone
         result[0] = result[0].defined() ? at::add(result[0], term) : term;
       };
-      if (along_input.defined()) add(call<Linear>({along_input, weight, std::nullopt}));
-      if (along_weight.defined()) add(call<Linear>({input, along_weight, maybe(along_bias)}));
-      if (along_bias.defined() && !along_weight.defined()) add(along_bias.expand_as(grad_output));
+      if (along_input.defined()) add(call<Linear>({along_input, *weight, std::nullopt}));
+      if (along_weight.defined()) add(call<Linear>({*input, along_weight, maybe(along_bias)}));
+      if (along_bias.defined() && !along_weight.defined()) add(along_bias.expand_as(*grad_output));
     }
     if (wanted[1] && along_weight.defined()) {
       result[1] = std::get<0>(
-          call<LinearBackward>({grad_output, std::nullopt, along_weight, {true, false, false}}));
+          call<LinearBackward>({*grad_output, std::nullopt, along_weight, {true, false, false}}));
     }
     if (wanted[2] && along_input.defined()) {
       result[2] = std::get<1>(
-          call<LinearBackward>({grad_output, along_input, std::nullopt, {false, true, false}}));
+          call<LinearBackward>({*grad_output, along_input, std::nullopt, {false, true, false}}));
     }
     return result;
   }

@@ -20,39 +20,39 @@ struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 6, 0> {
                                      kC0,          kWeightHh,        kWeightHr,        kInput,
                                      kWeightIh,    kBiasIh,          kBiasHh};
 
-  static variable_list formula(const variable_list& grads, const variable_list& saved,
+  static variable_list formula(const variable_list& grads, Saved& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     // Of grad_output, grad_h_n, grad_c_n, h_0, c_0, weight_hh, weight_hr, input, weight_ih, bias_ih,
     // bias_hh; `grads` are of d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr.
     variable_list result(11);
     if (!any_defined(grads)) return result;
-    const Tensor *incoming = saved.data() + kSavedInputs, *kept = incoming + 3;
-    const MaybeTensor weight_ih = maybe(saved[kWeightIh]);
-    check_origin(maybe(saved[kInput]));
+    const MaybeTensor *incoming = saved.data() + kSavedInputs, *kept = incoming + 3;
+    const MaybeTensor& weight_ih = saved[kWeightIh];
+    check_origin(saved[kInput]);
     Tensor d_xg;
     std::tie(result[0], result[1], result[2], d_xg, result[3], result[4], result[5], result[10],
              result[6]) =
-        call<RecurrenceDoubleBackward>({maybe(incoming[0]),
-                                        maybe(incoming[1]),
-                                        maybe(incoming[2]),
+        call<RecurrenceDoubleBackward>({incoming[0],
+                                        incoming[1],
+                                        incoming[2],
                                         maybe(grads[0]),
                                         maybe(grads[1]),
                                         maybe(grads[2]),
                                         maybe(grads[3]),
                                         maybe(grads[4]),
                                         maybe(grads[5]),
-                                        saved[kInput],
+                                        *saved[kInput],
                                         weight_ih,
-                                        maybe(saved[kBiasIh]),
-                                        saved[kH0],
-                                        maybe(saved[kC0]),
-                                        saved[kWeightHh],
-                                        maybe(saved[kBiasHh]),
-                                        maybe(saved[kWeightHr]),
-                                        kept[0],
-                                        maybe(kept[1]),
-                                        maybe(kept[2]),
-                                        maybe(saved[kBatchSizes]),
+                                        saved[kBiasIh],
+                                        *saved[kH0],
+                                        saved[kC0],
+                                        *saved[kWeightHh],
+                                        saved[kBiasHh],
+                                        saved[kWeightHr],
+                                        *kept[0],
+                                        kept[1],
+                                        kept[2],
+                                        saved[kBatchSizes],
                                         attributes.cell,
                                         attributes.reverse,
                                         {wanted[3], wanted[5], wanted[10], wanted[6]}});
@@ -97,7 +97,7 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 21, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceDoubleBackwardBackward";
   static constexpr size_t kLike[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
-  static variable_list formula(const variable_list& grads, const variable_list& saved,
+  static variable_list formula(const variable_list& grads, Saved& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     const bool create_graph = at::GradMode::is_enabled();
     const c10::InferenceMode no_inference(false);  // in which nothing is recorded
@@ -106,18 +106,17 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 21, 0> {
     std::vector<MaybeTensor> again;
     variable_list inputs, outputs, grad_outputs, result(count);
     for (size_t i = 0; i < count; ++i) {
-      again.push_back(maybe(saved[i]));
+      again.push_back(saved[i]);
       if (!again[i]) continue;
       // New names, at which the derivative ends; a graph goes on from them to the arguments.
-      again[i] = create_graph ? at::alias(saved[i]) : saved[i].detach();
+      again[i] = create_graph ? at::alias(*saved[i]) : saved[i]->detach();
       if (!wanted[i]) continue;
       if (!again[i]->requires_grad()) again[i]->requires_grad_();
       inputs.push_back(*again[i]);
     }
-    for (size_t i = count; i < count + 3; ++i) again.push_back(maybe(saved[i]));
-    const MaybeTensor batch_sizes = maybe(saved[count + 3]);
+    for (size_t i = count; i < count + 3; ++i) again.push_back(saved[i]);
     const auto made = list_of(unrolled_double_backward(
-        DoubleBackwardInputs::from(again, batch_sizes, attributes.cell, attributes.reverse)));
+        DoubleBackwardInputs::from(again, saved[count + 3], attributes.cell, attributes.reverse)));
     for (size_t i = 0; i < made.size(); ++i) {
       if (!grads[i].defined() || !made[i].defined() || !made[i].requires_grad()) continue;
       outputs.push_back(made[i]);

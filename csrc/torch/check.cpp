@@ -93,7 +93,7 @@ Sizes common(std::string_view cell, const Tensor& rows_like, const MaybeTensor& 
   const bool steps = rows_like.dim() == 3;
   check_strided("h_0", h_0);
   check_rank("h_0", h_0, 2, "[batch, hidden or proj_size]");
-  sizes.leading = {rows_like.sym_size(0)};
+  sizes.leading.push_back(rows_like.sym_size(0));
   if (steps) sizes.leading.push_back(rows_like.sym_size(1));
   sizes.batch = sizes.packed ? h_0.sym_size(0) : sizes.leading.back();
   sizes.rows = steps ? sizes.leading[0] * sizes.leading[1] : sizes.leading[0];
@@ -218,8 +218,8 @@ int find_cell(std::string_view name) {
   TORCH_CHECK_VALUE(false, "cell: expected one of ", known, ", but got '", name, "'");
 }
 
-std::vector<SymInt> Sizes::with(const SymInt& width) const {
-  std::vector<SymInt> shape = leading;
+c10::SymDimVector Sizes::with(const SymInt& width) const {
+  c10::SymDimVector shape = leading;
   shape.push_back(width);
   return shape;
 }

@@ -1,5 +1,8 @@
 // The one place where arguments are validated, for every backend and for shapes that are symbols.
 #pragma once
+#include <c10/core/SymInt.h>
+#include <c10/util/DimVector.h>
+
 #include <vector>
 
 #include "cells/table.h"
@@ -13,10 +16,10 @@ struct Sizes {
   CellInfo cell;
   bool packed;
   c10::SymInt rows, batch, hidden, out;
-  std::vector<c10::SymInt> leading;  // [steps, batch], one step: [batch], packed: [rows]
+  c10::SymDimVector leading;  // [steps, batch], one step: [batch], packed: [rows]
 
   // [leading..., width]
-  std::vector<c10::SymInt> with(const c10::SymInt& width) const;
+  c10::SymDimVector with(const c10::SymInt& width) const;
 };
 
 inline bool is_dense(const Tensor& tensor, int64_t rank) {

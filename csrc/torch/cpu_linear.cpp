@@ -50,7 +50,7 @@ template <class T>
 Tensor run_linear(const LinearInputs& in) {
   const Tensor x = in.input.contiguous(), weight = in.weight.contiguous();
   const Tensor bias = defined(in.bias) ? in.bias->contiguous() : Tensor();
-  std::vector<c10::SymInt> shape = x.sym_sizes().vec();
+  c10::SymDimVector shape(x.sym_sizes());
   shape.back() = weight.size(0);
   const Tensor output = empty(x, shape);
   const int64_t rows = x.numel() / weight.size(1);
@@ -71,7 +71,7 @@ LinearBackward::Outputs run_linear(const LinearBackwardInputs& in) {
   const int64_t width = want_input ? weight.size(1) : want_weight ? x.size(-1) : 0;
   Tensor d_input, d_weight, d_bias;
   if (want_input) {
-    std::vector<c10::SymInt> shape = grad.sym_sizes().vec();
+    c10::SymDimVector shape(grad.sym_sizes());
     shape.back() = width;
     d_input = empty(grad, shape);
   }

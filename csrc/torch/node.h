@@ -11,9 +11,10 @@
 #include <torch/csrc/dynamo/compiled_autograd.h>
 #include <torch/version.h>
 
-#include <array>
+#include <algorithm>
 #include <string>
-#include <vector>
+
+#include "torch/ops.h"
 
 namespace fused_rnn {
 
@@ -38,6 +39,8 @@ struct Attributes {
 
 template <class Self, size_t kInputs, size_t kOutputs>
 struct FormulaNode : torch::autograd::Node {
+  using Saved = std::array<MaybeTensor, kInputs + kOutputs>;
+
   std::array<SavedVariable, kInputs> inputs;
   std::array<SavedVariable, kOutputs> outputs;
   Attributes attributes;
@@ -51,10 +54,10 @@ struct FormulaNode : torch::autograd::Node {
 
   variable_list apply(variable_list&& grads) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    variable_list saved = unpack();
+    Saved saved = unpack();
     // As the engine would after this call; the formula may then own what it is given.
     if (!torch::autograd::get_current_graph_task_keep_graph()) release();
-    return run(grads, std::move(saved), attributes, wanted());
+    return run(grads, saved, attributes, wanted());
   }
 
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
@@ -70,7 +73,9 @@ struct FormulaNode : torch::autograd::Node {
     for (auto& saved : inputs) swap.before(saved);
     for (auto& saved : outputs) swap.before(saved);
     PackedArgs packed;
-    packed.pack(unpack());
+    variable_list tensors;
+    for (const MaybeTensor& saved : unpack()) tensors.push_back(saved.value_or(at::Tensor()));
+    packed.pack(tensors);
     packed.pack(attributes.cell);
     packed.pack(attributes.reverse);
     packed.pack(wanted());
@@ -101,18 +106,18 @@ struct FormulaNode : torch::autograd::Node {
   }
 
   // Autocast has chosen the dtypes of forward, and chooses none here.
-  static variable_list run(const variable_list& grads, variable_list&& saved,
-                           const Attributes& attributes, const std::vector<bool>& wanted) {
+  static variable_list run(const variable_list& grads, Saved& saved, const Attributes& attributes,
+                           const std::vector<bool>& wanted) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-    return Self::formula(grads, std::move(saved), attributes, wanted);
+    return Self::formula(grads, saved, attributes, wanted);
   }
 
-  variable_list unpack() {
-    variable_list tensors;
-    tensors.reserve(kInputs + kOutputs);
-    for (const auto& saved : inputs) tensors.push_back(saved.unpack());
+  Saved unpack() {
+    Saved tensors;
+    auto next = tensors.begin();
+    for (const auto& saved : inputs) *next++ = maybe(saved.unpack());
     const auto self = getptr();
-    for (const auto& saved : outputs) tensors.push_back(saved.unpack(self));
+    for (const auto& saved : outputs) *next++ = maybe(saved.unpack(self));
     return tensors;
   }
 
@@ -125,12 +130,14 @@ struct FormulaNode : torch::autograd::Node {
   static variable_list packed_formula(const variable_list& grads,
                                       const std::vector<at::IValue>& args) {
     torch::dynamo::autograd::PackedArgs packed(args);
-    auto tensors = packed.unpack<variable_list>();
+    const auto tensors = packed.unpack<variable_list>();
+    Saved saved;
+    std::transform(tensors.begin(), tensors.end(), saved.begin(), maybe);
     Attributes attributes;
     attributes.cell = packed.unpack<std::string>();
     attributes.reverse = packed.unpack<bool>();
     const auto wanted = packed.unpack<std::vector<bool>>();
-    variable_list result = run(grads, variable_list(tensors), attributes, wanted);
+    variable_list result = run(grads, saved, attributes, wanted);
     for (size_t i = 0; i < result.size();
          ++i) {  // the engine takes undefined for zero, a graph does not
       const at::Tensor& like = tensors[Self::kLike[i]];

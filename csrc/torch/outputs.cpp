@@ -5,7 +5,7 @@
 namespace fused_rnn {
 namespace {
 
-Tensor empty(const Tensor& like, const std::vector<c10::SymInt>& shape) {
+Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
   return at::empty_symint(shape, like.options());
 }
 Tensor empty_like(const Tensor& like) { return at::empty_symint(like.sym_sizes(), like.options()); }
