@@ -13,6 +13,9 @@ struct OuterRow {
 template <class T>
 class OuterProduct {
   static constexpr int W = kLanes<T>, V = RightMatrix<T>::V;
+  // Vectors of m at a time: 16 values are tiles of 6, 5 and 5, and a panel of b passes by seldom.
+  static constexpr int U = W < 16 ? 16 / W : 1;
+  static constexpr int64_t kRows = U * W;
   // Rows packed at once: fewer where a row is so wide that they would take more than 8 MB.
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
 
@@ -55,45 +58,53 @@ class OuterProduct {
  private:
   void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out,
            T* sums, bool begun, T* packed) {
-    T *packed_a = packed, *packed_b = packed + block_ * W;
+    T *packed_a = packed, *packed_b = packed + block_ * kRows;
     for (int64_t p = 0; out && p < panels_; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         pack_columns<v>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_,
                         p * V * W, packed_b + p * rows * V * W);
       });
     }
-    for (int64_t v = first; v < last; ++v) {
-      const int64_t m = v * W, valid = m_ - m;
-      Vec<T> sum = {};
-      for (int64_t i = 0; i < rows; ++i) {
-        const Vec<T> x = load(a[i] + m, valid);
-        prefetch(a[i] + m + W, min(W, valid - W));
-        store(packed_a + i * W, x);
-        sum += x;
+    for (int64_t v = first; v < last; v += U) {
+      const int64_t m = v * W, count = min(kRows, min(last * W, m_) - m);
+      for (int u = 0; u * W < count; ++u) {
+        pack_vector(a, rows, m + u * W, offset(sums, m + u * W), begun, packed_a + u * W);
       }
-      if (sums) store(sums + m, begun ? load(sums + m, valid) + sum : sum, valid);
       for (int64_t p = 0; out && p < panels_; ++p) {
         with_constant<V>(vectors(p), [&](auto width) __attribute__((always_inline)) {
-          panel<width>(p, rows, m, static_cast<int>(min(W, valid)), out, begun, packed_a,
+          panel<width>(p, rows, m, static_cast<int>(count), out, begun, packed_a,
                        packed_b + p * rows * V * W);
         });
       }
     }
   }
 
-  int64_t packed_size() const { return block_ * W * (1 + panels_ * V); }
+  // packed[i] = one vector of a[i], from m on; adds their sum to `sum`, which may be null.
+  void pack_vector(const T* const* a, int64_t rows, int64_t m, T* sum, bool begun, T* packed) {
+    const int64_t valid = m_ - m;
+    Vec<T> total = {};
+    for (int64_t i = 0; i < rows; ++i) {
+      const Vec<T> x = load(a[i] + m, valid);
+      prefetch(a[i] + m + W, min(W, valid - W));
+      store(packed + i * kRows, x);
+      total += x;
+    }
+    if (sum) store(sum, begun ? load(sum, valid) + total : total, valid);
+  }
+
+  int64_t packed_size() const { return block_ * (kRows + panels_ * V * W); }
 
   int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
 
   // out[m .. m + count)[panel p, of `width` vectors] (+)=
-  //     packed_a[rows][W]^T @ packed_b[rows][width][W]
+  //     packed_a[rows][kRows]^T @ packed_b[rows][width][W]
   template <int width>
   void panel(int64_t p, int64_t rows, int64_t m, int count, T* out, bool begun, const T* packed_a,
              const T* packed_b) {
     constexpr int64_t kEdge = width * W;
     const int64_t column = p * V * W, columns = min(kEdge, n_ - column);
     const bool whole = columns == kEdge;
-    alignas(64) T edge[W * kEdge];  // of a panel that reaches beyond out
+    alignas(64) T edge[kRows * kEdge];  // of a panel that reaches beyond out
     T* at = out + m * n_ + column;
     for (int i = 0; !whole && begun && i < count; ++i) {
       __builtin_memcpy(edge + i * kEdge, at + i * n_, columns * sizeof(T));
@@ -101,7 +112,7 @@ class OuterProduct {
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      const Term<T> term[] = {{{packed_a + r, 1, W}, {packed_b, kEdge}, rows}};
+      const Term<T> term[] = {{{packed_a + r, 1, kRows}, {packed_b, kEdge}, rows}};
       tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
     });
     for (int i = 0; !whole && i < count; ++i) {
@@ -111,7 +122,7 @@ class OuterProduct {
 
   const Step* steps_;
   const int64_t num_steps_, m_, n_, panels_, block_;
-  Buffer<T> packed_;  // [threads]([rows][W] of a, [panels][rows][V][W] of b)
+  Buffer<T> packed_;  // [threads]([rows][kRows] of a, [panels][rows][V][W] of b)
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA
