@@ -12,7 +12,7 @@ import torch
 from fused_rnn import _C
 
 from . import report as text
-from .contestants import OURS, TORCH, Contestant, Unavailable, evaluate
+from .contestants import OURS, PREPACKED, TORCH, Contestant, Unavailable, evaluate
 from .grid import CELLS, FAMILIES, KINDS, ODD_SHAPES, Point, grid, layers, lengths, select
 from .problem import TOLERANCE, difference, make_problem
 from .results import Report, Row, caption, environment
@@ -36,6 +36,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     run.add_argument("--also", nargs="+", default=[], metavar="PEER",
                      choices=("onnxruntime", "openvino"),
                      help="onnxruntime, openvino: in the inference of whole layers")  # fmt: skip
+    run.add_argument("--prepack", action="store_true",
+                     help="ours infers over weights that were laid out before")  # fmt: skip
     run.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     run.add_argument("--device", default="cpu", choices=("cpu", "cuda"),
                      help="cuda: against cuDNN, each call to its end")  # fmt: skip
@@ -154,9 +156,10 @@ def run(options: argparse.Namespace) -> int:
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32 for every contestant
     points = points_of(options)
     peers = available(options.also)
-    contestants: list[Contestant] = [OURS, TORCH, *peers]
+    contestants: list[Contestant] = [PREPACKED if options.prepack else OURS, TORCH, *peers]
     names = [contestant.name for contestant in contestants]
     report = Report(environment([peer.name for peer in peers], seconds, options.device))
+    report.environment["prepacked"] = options.prepack
     print(caption(report.environment))
     print("inference: torch.inference_mode; training: forward + backward, every gradient anew")
     print(text.header(names), flush=True)

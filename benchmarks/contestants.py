@@ -38,16 +38,21 @@ class Contestant(Protocol):
 class Modules:
     """The modules of torch.nn, or of a package that offers the same classes."""
 
-    def __init__(self, name: str, package: ModuleType) -> None:
+    def __init__(self, name: str, package: ModuleType, *, prepack: bool = False) -> None:
         self.name = name
         self.package = package
+        self.prepack = prepack
 
     def build(self, problem: Problem) -> Run:
         hidden = problem.point.hidden
         module = getattr(self.package, class_name(problem.point))(hidden, hidden)
         # assign: the very same parameters, so that no contestant has warmer weights
         module.load_state_dict(problem.module.state_dict(keep_vars=True), assign=True)
-        return _training(module, problem) if problem.point.training else _inference(module, problem)
+        if problem.point.training:
+            return _training(module, problem)
+        if self.prepack:
+            fused_rnn.prepack(module)
+        return _inference(module, problem)
 
 
 def _inference(module: nn.Module, problem: Problem) -> Run:
@@ -86,4 +91,5 @@ def evaluate(run: Run, problem: Problem) -> list[Tensor]:
 
 
 OURS = Modules("fused_rnn", fused_rnn)
+PREPACKED = Modules("fused_rnn", fused_rnn, prepack=True)
 TORCH = Modules("torch", nn)

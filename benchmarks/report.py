@@ -139,23 +139,36 @@ def _groups(rows: list[Row], *, by_shape: bool) -> dict[str, list[Row]]:
     }
 
 
+def _rows(reports: tuple[Report, ...], *, prepacked: bool = False) -> list[Row]:
+    """Of the reports whose weights were laid out before, or of the others."""
+    return [
+        row
+        for report in reports
+        if report.environment.get("prepacked", False) == prepacked
+        for row in report.rows
+    ]
+
+
 def table(*reports: Report, by_shape: bool = False) -> str:
     """Markdown: torch's time over ours; a row a kind, or a row a shape of the whole layers.
 
     Where others took part, a second row is over the best of all.
     """
-    rows = [row for report in reports for row in report.rows]
     heads = [f"{mode} {cell.upper()}" for mode in ("inference", "training") for cell in COLUMNS]
     first = "batch x steps x hidden" if by_shape else "geometric mean (smallest)"
     lines = [f"| {first} | {' | '.join(heads)} |", "|:--|" + "--:|" * len(heads)]
-    for title, members in _groups(rows, by_shape=by_shape).items():
-        if members:
-            lines.append(_table_row(title, members, TORCH))
-        if contested := [row for row in members if row.contested]:
-            lines.append(_table_row(f"{title}, over the {BEST}", contested, BEST))
-    peers = dict.fromkeys(name for row in rows for name in row.seconds if name != OURS)
+    for rows, suffix in ((_rows(reports), ""), (_rows(reports, prepacked=True), ", prepacked")):
+        for title, members in _groups(rows, by_shape=by_shape).items():
+            if members:
+                lines.append(_table_row(title + suffix, members, TORCH))
+            if contested := [row for row in members if row.contested]:
+                lines.append(_table_row(f"{title}{suffix}, over the {BEST}", contested, BEST))
+    every = [row for report in reports for row in report.rows]
+    peers = dict.fromkeys(name for row in every for name in row.seconds if name != OURS)
     best = f", or of the {BEST} (the fastest of {', '.join(peers)})," if len(peers) > 1 else ""
-    captions = dict.fromkeys(caption(report.environment) for report in reports)
+    captions = dict.fromkeys(
+        caption({**report.environment, "prepacked": False}) for report in reports
+    )
     return "\n".join(
         [
             *lines,

@@ -152,4 +152,5 @@ def caption(environment: dict[str, Any]) -> str:
         f"{environment['cpu']} ({environment['isa']}), {threads} thread{'s' if threads > 1 else ''}"
     )
     where = environment.get("gpu") or processor
-    return f"{environment['date'].split()[0]}, {where}, float32, {named}"
+    prepacked = ", weights prepacked" if environment.get("prepacked") else ""
+    return f"{environment['date'].split()[0]}, {where}, float32, {named}{prepacked}"

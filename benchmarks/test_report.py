@@ -93,6 +93,15 @@ def test_table_has_the_best_peer_and_the_odd_shapes() -> None:
     assert BEST not in text.table(odd)
 
 
+def test_table_has_rows_of_its_own_for_prepacked_weights() -> None:
+    prepacked = report(row(INFERENCE, torch=4.0))
+    prepacked.environment["prepacked"] = True
+    lines = text.table(report(row(INFERENCE, torch=2.0)), prepacked).splitlines()
+    assert lines[2] == "| whole layer | 2.00 | - | - | - | - | - |"
+    assert lines[3] == "| whole layer, prepacked | 4.00 | - | - | - | - | - |"
+    assert text.compare(prepacked, CONTESTED).splitlines()[0].endswith(", weights prepacked")
+
+
 def test_caption_says_the_threads() -> None:
     other = report(row(INFERENCE, torch=2.0))
     other.environment["threads"] = 2

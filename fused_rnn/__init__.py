@@ -1,7 +1,8 @@
 """RNN, LSTM and GRU for PyTorch with the recurrence as one fused op.
 
 `RNN`, `LSTM`, `GRU` and `RNNCell`, `LSTMCell`, `GRUCell` take torch.nn's arguments and hold its
-parameters; `convert` and `revert` swap those of a model; `functional` has them as functions, and
+parameters; `convert` and `revert` swap those of a model, and `prepack` lays out their weights for
+inference on the CPU; `functional` has them as functions, and
 `reference` in plain PyTorch; `diagnostics` shows a layer's gradients through time and its gates.
 """
 
@@ -22,3 +23,4 @@ from .convert import revert as revert  # noqa: E402
 from .modules import GRU as GRU  # noqa: E402
 from .modules import LSTM as LSTM  # noqa: E402
 from .modules import RNN as RNN  # noqa: E402
+from .prepack import prepack as prepack  # noqa: E402

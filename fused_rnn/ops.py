@@ -73,6 +73,7 @@ _layer = torch.ops.fused_rnn.layer.default
 # argument is not a plain tensor, or is what torch.nn's checks refuse.
 plain_step = _C.step
 plain_stack = _C.stack
+prepack = _C.prepack
 
 
 def layer(

@@ -27,11 +27,12 @@ class ForwardPass {
       : f_(args),
         p_(args.problem),
         panels_(p_.hidden),
-        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, G * p_.hidden * args.in * kElement,
-                           G * p_.hidden * p_.out * kElement, max(panels_.row(), 1) * kElement,
-                           step_products())),
-        packed_in_(plan_.packed && (joined() || (ahead() && !plan_.one_block)) ? args.in : 0),
-        panel_((packed_in_ + (plan_.packed ? p_.out : 0)) * V * W),
+        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, args.packed_hh,
+                           G * p_.hidden * args.in * kElement, G * p_.hidden * p_.out * kElement,
+                           max(panels_.row(), 1) * kElement, step_products())),
+        packs_(plan_.packed && !args.packed_hh),
+        packed_in_(packs_ && (joined() || (ahead() && !plan_.one_block)) ? args.in : 0),
+        panel_(Panels::stride(packed_in_ + (packs_ ? p_.out : 0))),
         weights_(panels_.count() * panel_),
         bias_(plan_.packed ? 2 * panels_.row() : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
@@ -43,7 +44,7 @@ class ForwardPass {
   }
 
   void allocate(int count) {
-    if (plan_.packed && plan_.one_block) passing_.allocate(count * f_.in * V * W);
+    if (packs_ && plan_.one_block) passing_.allocate(count * f_.in * V * W);
   }
 
   // The share of one thread of `count`: first this, then, after a barrier, run.
@@ -51,10 +52,10 @@ class ForwardPass {
     const Range panels = share(panels_.count(), thread, count),
                 batch = share(p_.batch, thread, count);
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      T* panel = weights_ + p * panel_;
       if (bias_) pack_bias(p);
+      T* panel = weights_ + p * panel_;
       if (packed_in_) panels_.pack(p, f_.weight_ih, f_.in, panel);
-      if (plan_.packed) {
+      if (packs_) {
         panels_.pack(p, p_.weight_hh, p_.out, panel + packed_in_ * panels_.width(p) * W);
       }
     }
@@ -109,6 +110,15 @@ class ForwardPass {
   bool joined() const { return plan_.input == Input::kJoined; }
   bool ahead() const { return plan_.input == Input::kAhead; }
 
+  // Panel p of weight_ih and of weight_hh, packed before or in this call.
+  const T* input_panel(int64_t p) const {
+    return f_.packed_ih ? f_.packed_ih + p * Panels::stride(f_.in) : weights_ + p * panel_;
+  }
+  const T* state_panel(int64_t p) const {
+    return f_.packed_hh ? f_.packed_hh + p * Panels::stride(p_.out)
+                        : weights_ + p * panel_ + packed_in_ * panels_.width(p) * W;
+  }
+
   // The input's bias and the state's; their sum and the input's where one tile makes both parts.
   void pack_bias(int64_t p) const {
     T* at = bias_ + p * V * W;
@@ -141,8 +151,8 @@ class ForwardPass {
         });
         continue;
       }
-      const T* panel = weights_ + p * panel_;
-      if (plan_.one_block) {
+      const T* panel = input_panel(p);
+      if (packs_ && plan_.one_block) {
         panels_.pack(p, f_.weight_ih, in, passing);
         panel = passing;
       }
@@ -186,7 +196,7 @@ class ForwardPass {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W;
       alignas(64) T sums[kTileRows<width> * row + W], inputs[kTileRows<width> * row + W];
-      const T *w_x = weights_ + p * panel_, *w_h = w_x + packed_in_ * row;
+      const T *w_x = input_panel(p), *w_h = state_panel(p);
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
         const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
@@ -282,8 +292,9 @@ class ForwardPass {
   const Problem<T>& p_;
   const Panels panels_;
   const ForwardPlan plan_;
+  const bool packs_;  // this call packs the weights
   const int64_t packed_in_, panel_;
-  Buffer<T> weights_;          // [panels]([packed_in][V][W], then [out][V][W] if packed)
+  Buffer<T> weights_;          // [panels]([packed_in][V][W], then [out][V][W]), if this call packs
   Buffer<T> bias_;             // [2][panels][V][W]
   RightMatrix<T> projection_;  // weight_hr
   Buffer<T> projected_;        // [batch][hidden], h before the projection

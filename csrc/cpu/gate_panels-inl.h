@@ -24,6 +24,8 @@ class GatePanels {
 
   int64_t count() const { return count_; }
   int64_t row() const { return count_ * V * W; }  // values of a row of all panels
+  // From a panel of k rows to the next.
+  static int64_t stride(int64_t k) { return k * V * W; }
 
   // Units of panel p, and vectors of all their gates.
   int64_t units(int64_t p) const { return min(kUnits * W, hidden_ - p * kUnits * W); }

@@ -63,6 +63,26 @@ void forward(int row, const Forward<T>& args) {
 }
 
 template <class T>
+int64_t packed_size(int row, int64_t hidden, int64_t k) {
+  int64_t size = 0;
+  Cells::visit(row, [&](auto cell) {
+    const GatePanels<decltype(cell), T> panels(hidden);
+    size = panels.count() * panels.stride(k);
+  });
+  return size;
+}
+
+template <class T>
+void pack(int row, int64_t hidden, int64_t k, const T* weight, T* packed) {
+  Cells::visit(row, [&](auto cell) {
+    const GatePanels<decltype(cell), T> panels(hidden);
+    for (int64_t p = 0; p < panels.count(); ++p) {
+      panels.pack(p, weight, k, packed + p * panels.stride(k));
+    }
+  });
+}
+
+template <class T>
 void backward(int row, const Backward<T>& args) {
   Cells::visit(row, [&](auto cell) {
     BackwardPass<decltype(cell), T> pass(args);
@@ -91,7 +111,7 @@ void linear_backward(const LinearBackward<T>& args) {
 }
 
 template <class T>
-constexpr Kernels<T> kKernels = {forward<T>, backward<T>,        second<T>,
+constexpr Kernels<T> kKernels = {forward<T>, packed_size<T>,     pack<T>,    backward<T>, second<T>,
                                  linear<T>,  linear_backward<T>, saturate<T>};
 
 }  // namespace

@@ -28,12 +28,14 @@ struct Forward {
   const T* weight_ih;  // [gates * hidden, in]
   const T* bias_ih;    // [gates * hidden]              null: zero
   int64_t in;
-  const T* bias_hh;  // [gates * hidden]        null: zero
-  T* output;         // [rows, out]
-  T* h_n;            // [batch, out]
-  T* c_n;            // [batch, hidden]         null: no c
-  T* cells;          // [rows, hidden] c        null: no c, or inference
-  T* tape;           // [rows, tape * hidden]   null: no tape, or inference
+  const T* packed_ih;  // weight_ih and weight_hh as `pack` left them, both or neither; with xg the
+  const T* packed_hh;  // second is enough
+  const T* bias_hh;    // [gates * hidden]        null: zero
+  T* output;           // [rows, out]
+  T* h_n;              // [batch, out]
+  T* c_n;              // [batch, hidden]         null: no c
+  T* cells;            // [rows, hidden] c        null: no c, or inference
+  T* tape;             // [rows, tape * hidden]   null: no tape, or inference
 };
 
 template <class T>
@@ -93,6 +95,10 @@ struct LinearBackward {
 template <class T>
 struct Kernels {
   void (*forward)(int cell, const Forward<T>&);
+  // A weight [gates * hidden][k] as forward reads it, in packed[packed_size]. The layout is one for
+  // all cells with so many gates.
+  int64_t (*packed_size)(int cell, int64_t hidden, int64_t k);
+  void (*pack)(int cell, int64_t hidden, int64_t k, const T* weight, T* packed);
   void (*backward)(int cell, const Backward<T>&);
   void (*second)(int cell, const Second<T>&);
   void (*linear)(const Linear<T>&);

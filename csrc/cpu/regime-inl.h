@@ -27,7 +27,8 @@ enum class Input {
 };
 
 struct ForwardPlan {
-  bool by_units, packed;  // threads share the units; weights are packed, not used as they lie
+  bool by_units;  // threads share the units
+  bool packed;    // weights are packed, not used as they lie
   Input input;
   int64_t block_rows;  // of a block made ahead
   bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
@@ -35,14 +36,13 @@ struct ForwardPlan {
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`.
 inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given,
-                                int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
-                                int64_t multiplications) {
-  const bool packed = !few_rows(rows, k);
+                                bool packed_before, int64_t in_bytes, int64_t out_bytes,
+                                int64_t row_bytes, int64_t multiplications) {
+  const bool packed = packed_before || !few_rows(rows, k);
   const bool by_units = !packed || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
-  // As they lie, weight_ih passes by once for all steps if there are several.
-  const Input input = given                                  ? Input::kGiven
-                      : by_units && (packed || rows > batch) ? Input::kAhead
-                                                             : Input::kJoined;
+  // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
+  const bool pays = rows > batch || (packed && !packed_before);
+  const Input input = given ? Input::kGiven : by_units && pays ? Input::kAhead : Input::kJoined;
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.
   constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;

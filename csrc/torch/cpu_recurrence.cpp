@@ -5,6 +5,7 @@
 
 #include "torch/cpu.h"
 #include "torch/outputs.h"
+#include "torch/prepack.h"
 
 namespace fused_rnn {
 namespace {
@@ -91,9 +92,11 @@ struct Results {
 template <class T>
 RecurrenceTrain::Outputs run(const ForwardInputs& in, const Shared& shared, bool train) {
   const Tensor xg = dense(in.xg, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
+  const Tensor packed_hh = prepacked(in.weight_hh, shared.sizes.cell.gates);
   const Results results(shared.sizes, shared.h_0, shared.c_0, train);
   cpu::Forward<T> args = results.arguments<T>(shared, bias_hh);
   args.xg = input<T>(xg);
+  args.packed_hh = input<T>(packed_hh);
   kernels<T>().forward(shared.sizes.row, args);
   return results.as(in.xg.scalar_type());
 }
@@ -102,8 +105,15 @@ template <class T>
 LayerTrain::Outputs run(const LayerInputs& in, const Shared& shared, bool train) {
   const Tensor x = dense(in.input, shared.dtype), weight_ih = dense(in.weight_ih, shared.dtype);
   const Tensor bias_ih = dense(in.bias_ih, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
+  const int gates = shared.sizes.cell.gates;
+  const Tensor packed_ih = prepacked(in.weight_ih, gates),
+               packed_hh = prepacked(in.weight_hh, gates);
   const Results results(shared.sizes, shared.h_0, shared.c_0, train);
   cpu::Forward<T> args = results.arguments<T>(shared, bias_hh);
+  if (packed_ih.defined() && packed_hh.defined()) {
+    args.packed_ih = input<T>(packed_ih);
+    args.packed_hh = input<T>(packed_hh);
+  }
   args.input = input<T>(x);
   args.weight_ih = input<T>(weight_ih);
   args.bias_ih = input<T>(bias_ih);

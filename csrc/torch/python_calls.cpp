@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "torch/check.h"
+#include "torch/prepack.h"
 #include "torch/python_calls.h"
 #include "torch/stack.h"
 
@@ -143,6 +144,16 @@ PyObject* stack(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   END_HANDLE_TH_ERRORS
 }
 
+// prepack(weight, hidden_size)
+PyObject* prepack_weight(PyObject*, PyObject* const* objects, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  TORCH_CHECK_TYPE(count == 2 && THPVariable_Check(objects[0]) && PyLong_Check(objects[1]),
+                   "prepack: expected a tensor and an int");
+  prepack(THPVariable_Unpack(objects[0]), THPUtils_unpackLong(objects[1]));
+  Py_RETURN_NONE;
+  END_HANDLE_TH_ERRORS
+}
+
 template <class F>
 PyMethodDef method(const char* name, F function, const char* doc) {
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)),
@@ -160,6 +171,7 @@ PyMethodDef kPythonCalls[] = {
     method("stack", stack,
            "functional.stack of dense input without dropout, likewise; None too where torch.nn has "
            "words."),
+    method("prepack", prepack_weight, "Lays out a weight for the CPU, once: fused_rnn.prepack."),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace fused_rnn
