@@ -70,6 +70,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                 run.error(f"{path}: no such folder")
         if options.device == "cuda" and not torch.cuda.is_available():
             run.error("--device cuda: torch sees no GPU")
+        if options.prepack and options.device == "cuda":
+            run.error("--prepack: weights are packed for the CPU alone")
         if options.threads < 1:
             run.error(f"--threads must be at least 1, not {options.threads}")
         if options.seconds is not None and options.seconds <= 0:
@@ -81,7 +83,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             run.error(f"--plot: expected .png, .svg or .pdf, not {options.plot}")
         if not points_of(options):
             run.error("none of the points is of this kind: --shape and --odd have whole layers, "
-                      "--lengths training, packed and padded")  # fmt: skip
+                      "--lengths training, packed and padded, --prepack inference")  # fmt: skip
     return options
 
 
@@ -130,7 +132,8 @@ def points_of(options: argparse.Namespace) -> list[Point]:
         points = layers(options.shape or ODD_SHAPES)
     else:
         points = [point for point in grid() if point.quick or not options.quick]
-    return select(points, options.kind, options.cell)
+    chosen = select(points, options.kind, options.cell)
+    return [point for point in chosen if not (options.prepack and point.training)]
 
 
 def available(peers: list[str]) -> list[Contestant]:
@@ -158,8 +161,8 @@ def run(options: argparse.Namespace) -> int:
     peers = available(options.also)
     contestants: list[Contestant] = [PREPACKED if options.prepack else OURS, TORCH, *peers]
     names = [contestant.name for contestant in contestants]
-    report = Report(environment([peer.name for peer in peers], seconds, options.device))
-    report.environment["prepacked"] = options.prepack
+    names_of_peers = [peer.name for peer in peers]
+    report = Report(environment(names_of_peers, seconds, options.device, prepacked=options.prepack))
     print(caption(report.environment))
     print("inference: torch.inference_mode; training: forward + backward, every gradient anew")
     print(text.header(names), flush=True)

@@ -48,11 +48,9 @@ class Modules:
         module = getattr(self.package, class_name(problem.point))(hidden, hidden)
         # assign: the very same parameters, so that no contestant has warmer weights
         module.load_state_dict(problem.module.state_dict(keep_vars=True), assign=True)
-        if problem.point.training:
-            return _training(module, problem)
         if self.prepack:
             fused_rnn.prepack(module)
-        return _inference(module, problem)
+        return _training(module, problem) if problem.point.training else _inference(module, problem)
 
 
 def _inference(module: nn.Module, problem: Problem) -> Run:

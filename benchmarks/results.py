@@ -124,7 +124,9 @@ def means(rows: Iterable[Row], peer: str) -> dict[tuple[str, str], tuple[float, 
     }
 
 
-def environment(peers: Iterable[str], seconds: float, device: str = "cpu") -> dict[str, Any]:
+def environment(
+    peers: Iterable[str], seconds: float, device: str = "cpu", *, prepacked: bool = False
+) -> dict[str, Any]:
     """Date, machine, versions and settings of a run that starts now."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -135,6 +137,7 @@ def environment(peers: Iterable[str], seconds: float, device: str = "cpu") -> di
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "seconds": seconds,
+        "prepacked": prepacked,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -8,10 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from . import ops
-from .ops import plain_step
 
 Device = torch.device | str | int | None
 
@@ -51,11 +49,11 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         self, cell: str, input: Tensor, h: Tensor | None, c: Tensor | None
     ) -> tuple[Tensor, Any]:
         """The state `(h, c)` after one step from `h` and `c`, or from zeros if both are None."""
-        compiling = is_compiling()
+        compiling = torch.compiler.is_compiling()
         w_ih, b_ih, w_hh, b_hh = self._weights_by_attribute() if compiling else self._weights()
         if not compiling:
             # What is nearly always right is seen there to be so; if not, the checks below say why.
-            state = plain_step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
+            state = ops.plain_step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
             if state is not None:
                 return state
         has_c = ops.CELLS[cell]["has_c"]

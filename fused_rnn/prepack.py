@@ -1,33 +1,33 @@
-"""`prepack`: weights laid out once for inference on the CPU, instead of in every call."""
+"""`prepack`: weights packed once for inference on the CPU, instead of in every call."""
 
 import torch
 
 from . import ops
-from .cells import _RecurrentCell
+from .cells import WEIGHTS, _RecurrentCell
 from .recurrent_layer import RecurrentLayer
-
-MATRICES = ("weight_ih", "weight_hh")
 
 
 def prepack(model: torch.nn.Module) -> int:
-    """Lay out the weights of every recurrent layer and cell in a model for the CPU, once.
+    """Pack the weights of our layers and cells in a model once, for inference on the CPU.
 
-    A call on the CPU otherwise copies weight_ih and weight_hh into the order that its kernel reads
-    them in, which takes about as long as a step of a batch of 32: much of a cell's time, little of
-    a long sequence's. Results are the same up to rounding. The copies double the memory of these
-    weights, and stay with the parameters until those are gone or are packed again.
+    Otherwise a call on the CPU with more than a few rows copies weight_ih and weight_hh into the
+    order that its kernel reads them in: much of the time of a cell's step or of a short sequence,
+    little of a long one's. Results are the same up to rounding. The copies take as much memory as
+    these weights, and last as long as the parameters.
 
-    A weight that changes is seen by its version, and from then on laid out in every call again:
-    after an optimizer's step, `load_state_dict`, an in-place operation or an assignment. What
-    torch itself does not see, a change through `weight.data` or an array that shares its memory,
-    needs another call of `prepack`.
+    A weight that has changed since is packed in every call again: after an optimizer's step,
+    `load_state_dict`, an in-place operation, an assignment. A change that torch does not count, by
+    `weight.data.copy_(...)` or through an array that shares the memory, is seen only if it changes
+    one of four values that are compared; after others, call `prepack` again. No other thread may
+    use the model meanwhile.
 
     Args:
         model: Any module; it may itself be a recurrent layer or cell.
 
     Returns:
-        How many weights were laid out: parameters on the CPU. Others, and weights that are computed
-        (`torch.nn.utils.parametrize`), work as before.
+        How many weights were packed: parameters on the CPU in float32 or float64. Others work as
+        before, as do those that are computed (`torch.nn.utils.parametrize`), sharded (FSDP2) or
+        made in inference mode, whose changes torch does not count.
 
     Raises:
         TypeError: `model` is not a module.
@@ -36,10 +36,13 @@ def prepack(model: torch.nn.Module) -> int:
         raise TypeError(f"model: expected a torch.nn.Module, but got {type(model).__name__}")
     count = 0
     for module in model.modules():
-        if not isinstance(module, RecurrentLayer | _RecurrentCell):
+        if isinstance(module, RecurrentLayer):
+            names = set(module._flat_weights_names)
+        elif isinstance(module, _RecurrentCell):
+            names = WEIGHTS
+        else:
             continue
         for name, weight in module.named_parameters(recurse=False):
-            if name.startswith(MATRICES) and weight.device.type == "cpu":
-                ops.prepack(weight, module.hidden_size)
-                count += 1
+            if name in names and name.startswith(("weight_ih", "weight_hh")):
+                count += ops.prepack(weight, module.hidden_size)
     return count

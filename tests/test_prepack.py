@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import fused_rnn
 from cases import CASES, REGIME_CASES, Case, each_cell, over, random
@@ -18,18 +19,15 @@ from test_cells import arguments, module_of
 LAYER = Case("lstm", hidden_size=40, steps=4, batch=32)  # whose weights a call would pack
 
 
-def weights_of(module: nn.Module) -> int:
-    return sum(name.startswith(("weight_ih", "weight_hh")) for name, _ in module.named_parameters())
-
-
 @over(CASES)
 def test_layers(case: Case) -> None:
-    """Outputs and gradients, on every instruction set."""
+    """Outputs and gradients, on every instruction set, and where the panels are another's."""
     module, x, hx = case.module(fused_rnn), case.input(), case.state()
     expected = run_module(module, x, hx)
     for isa in _C.available_cpu_isas():
         _C.set_cpu_isa(isa)
-        assert fused_rnn.prepack(module) == weights_of(module)
+        assert_same(run_module(module, x, hx), expected)
+        assert fused_rnn.prepack(module) == 2 * case.states
         assert_same(run_module(module, x, hx), expected)
 
 
@@ -52,18 +50,45 @@ def test_cells(cell: str, hidden_size: int, batch: int) -> None:
     assert_same(run_module(module, x, hx), expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_lower_precision(dtype: torch.dtype) -> None:
-    """As accurate as before; float16 and bfloat16 are laid out in float32."""
-    module, x, hx = LAYER.module(fused_rnn, dtype), LAYER.input(dtype), LAYER.state(dtype)
+@pytest.mark.parametrize(("cell", "batch"), [("rnn_tanh", 1), ("lstm", 2), ("gru", 8)])
+def test_a_team_of_threads(cell: str, batch: int) -> None:
+    """One step that is worth two threads, which then share the units."""
+    case = Case(cell, input_size=900, hidden_size=1200, steps=1, batch=batch)
+    module, x, hx = case.module(fused_rnn, torch.float32), case.input(torch.float32), None
+    with torch.inference_mode():
+        expected = module(x, hx)[0]
+        fused_rnn.prepack(module)
+        alone = module(x, hx)[0]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            assert torch.equal(module(x, hx)[0], alone)
+        finally:
+            torch.set_num_threads(threads)
+    assert torch.allclose(alone, expected, atol=1e-6)
+
+
+def test_float32() -> None:
+    """As accurate as before."""
+    module, x, hx = LAYER.module(fused_rnn, torch.float32), LAYER.input(), LAYER.state()
     exact = copy.deepcopy(module).double()
     with torch.no_grad():
-        wide = tuple(state.double() for state in hx)
-        expected = dict(tensors_in(exact(x.double(), wide), "output"))
+        expected = dict(tensors_in(exact(x, hx), "output"))
+        x, hx = x.float(), tuple(state.float() for state in hx)
         before = dict(tensors_in(module(x, hx), "output"))
         fused_rnn.prepack(module)
         after = dict(tensors_in(module(x, hx), "output"))
     assert_as_accurate(after, before, expected)
+
+
+def test_panels_are_for_so_many_gates() -> None:
+    weight = random(160, 8, dtype=torch.float64, seed=2)
+    x, h = (random(3, n, dtype=torch.float64, seed=3) for n in (8, 160))
+    arguments = (weight, None, h, None, weight.new_ones(160, 160) / 160, None, "rnn_tanh")
+    expected = _C.step(x, *arguments)
+    for hidden in (40, 160):
+        assert _C.prepack(weight, hidden) and _C.prepack(arguments[4], hidden)
+        assert_same({"h": _C.step(x, *arguments)[0]}, {"h": expected[0]})
 
 
 def with_noise(weight: Tensor) -> Tensor:
@@ -75,8 +100,18 @@ def in_place(module: Any) -> None:
         module.weight_hh_l0.copy_(with_noise(module.weight_hh_l0))
 
 
+def one_value(module: Any) -> None:
+    with torch.no_grad():
+        module.weight_hh_l0[0, 0] += 1
+
+
 def by_data(module: Any) -> None:
     module.weight_hh_l0.data = with_noise(module.weight_hh_l0.data)
+
+
+def in_place_by_data(module: Any) -> None:
+    """What torch does not count."""
+    module.weight_hh_l0.data.copy_(with_noise(module.weight_hh_l0.data))
 
 
 def transposed(module: Any) -> None:
@@ -102,7 +137,18 @@ def converted(module: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [in_place, by_data, transposed, assigned, loaded, optimised, converted]
+    "change",
+    [
+        in_place,
+        one_value,
+        by_data,
+        in_place_by_data,
+        transposed,
+        assigned,
+        loaded,
+        optimised,
+        converted,
+    ],
 )
 def test_a_change_is_seen(change: Callable[[Any], None]) -> None:
     case = Case("rnn_tanh", input_size=40, hidden_size=40, batch=32)  # weight_hh is square
@@ -119,12 +165,12 @@ def test_a_change_is_seen(change: Callable[[Any], None]) -> None:
 
 @pytest.mark.parametrize("part", ["weight_ih_l0", "weight_hh_l0"])
 def test_the_layout_is_what_is_read(part: str) -> None:
-    """What torch does not see is not in effect before the next prepack, as its docstring says."""
+    """A change of few values that torch does not count is not in effect, as the docstring says."""
     module, x = LAYER.module(fused_rnn), LAYER.input()
     with torch.inference_mode():
         fused_rnn.prepack(module)
         before = module(x)[0]
-        getattr(module, part).data.mul_(2)
+        getattr(module, part).data[0].mul_(2)
         assert torch.equal(module(x)[0], before)
         fused_rnn.prepack(module)
         assert not torch.allclose(module(x)[0], before)
@@ -149,8 +195,16 @@ def test_what_is_laid_out() -> None:
     model = nn.Sequential(ours, nn.Linear(4, 4), nn.LSTM(4, 4), fused_rnn.RNNCell(3, 4))
     assert fused_rnn.prepack(model) == 8 + 2
     assert fused_rnn.prepack(parametrized) == 1
+    with pytest.warns(FutureWarning, match="deprecated"):
+        old = nn.utils.weight_norm(fused_rnn.LSTM(3, 4), "weight_hh_l0", dim=None)
+    assert fused_rnn.prepack(old) == 1
+    assert fused_rnn.prepack(fused_rnn.LSTM(3, 4, dtype=torch.bfloat16)) == 0
+    with FakeTensorMode():
+        assert fused_rnn.prepack(fused_rnn.LSTM(3, 4)) == 0
     assert fused_rnn.prepack(fused_rnn.LSTM(3, 4, device="meta")) == 0
     assert fused_rnn.prepack(nn.Linear(4, 4)) == 0
+    with torch.inference_mode():
+        assert fused_rnn.prepack(fused_rnn.LSTM(3, 4)) == 0
 
 
 def test_errors() -> None:
@@ -162,12 +216,26 @@ def test_errors() -> None:
         _C.prepack(torch.zeros(8, 4), 4)
 
 
+def test_a_shallow_copy_has_no_panels() -> None:
+    """Two parameters of one memory count their changes each for itself."""
+    one, other = (fused_rnn.RNNCell(40, 40) for _ in range(2))
+    x = random(32, 40, dtype=torch.float32, seed=2)
+    fused_rnn.prepack(one)
+    with torch.inference_mode():
+        for name, parameter in other.named_parameters():
+            parameter.data = getattr(one, name).data
+        one.weight_hh[0] = 1
+        one.bias_hh[0] = 1
+        assert torch.allclose(other(x, x), one(x, x), atol=1e-6)
+
+
 def test_compiled() -> None:
     module, x = LAYER.module(fused_rnn, torch.float32).eval(), LAYER.input(torch.float32)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
-        expected = module(x)[0]
-        fused_rnn.prepack(module)
-        assert torch.allclose(compiled(x)[0], expected, atol=1e-6)
-        in_place(module)
-        assert torch.allclose(compiled(x)[0], module(x)[0], atol=1e-6)
+        for change in (lambda module: None, in_place):
+            fused_rnn.prepack(module)
+            change(module)
+            fresh = LAYER.module(fused_rnn, torch.float32)
+            fresh.load_state_dict(module.state_dict())
+            assert torch.allclose(compiled(x)[0], fresh(x)[0], atol=1e-6)

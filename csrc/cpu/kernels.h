@@ -28,8 +28,8 @@ struct Forward {
   const T* weight_ih;  // [gates * hidden, in]
   const T* bias_ih;    // [gates * hidden]              null: zero
   int64_t in;
-  const T* packed_ih;  // weight_ih and weight_hh as `pack` left them, both or neither; with xg the
-  const T* packed_hh;  // second is enough
+  const T* packed_ih;  // weight_ih as `pack` left it     null: not packed yet; so the next
+  const T* packed_hh;  // weight_hh likewise, with packed_ih unless there is xg
   const T* bias_hh;    // [gates * hidden]        null: zero
   T* output;           // [rows, out]
   T* h_n;              // [batch, out]

@@ -35,13 +35,14 @@ struct ForwardPlan {
 };
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`.
-inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given,
-                                bool packed_before, int64_t in_bytes, int64_t out_bytes,
-                                int64_t row_bytes, int64_t multiplications) {
-  const bool packed = packed_before || !few_rows(rows, k);
-  const bool by_units = !packed || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
+inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given, bool prepacked,
+                                int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
+                                int64_t multiplications) {
+  const bool packed = prepacked || !few_rows(rows, k);
+  const bool by_units =
+      few_rows(rows, k) || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
-  const bool pays = rows > batch || (packed && !packed_before);
+  const bool pays = rows > batch || (packed && !prepacked);
   const Input input = given ? Input::kGiven : by_units && pays ? Input::kAhead : Input::kJoined;
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.

@@ -38,7 +38,7 @@ struct RecurrenceNode : FormulaNode<RecurrenceNode, kSavedInputs, 3> {
   static constexpr const char* kName = "FusedRnnRecurrenceBackward";
   static constexpr size_t kLike[] = {kInput, kH0, kC0, kWeightHh, kBiasHh, kWeightHr};
 
-  static variable_list formula(const variable_list& grads, Saved& saved,
+  static variable_list formula(const variable_list& grads, SavedTensors& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     variable_list result(6);  // of xg, h_0, c_0, weight_hh, bias_hh, weight_hr
     if (!any_defined(grads)) return result;
@@ -54,7 +54,7 @@ struct LayerNode : FormulaNode<LayerNode, kSavedInputs, 3> {
   static constexpr size_t kLike[] = {kInput, kWeightIh, kBiasIh, kH0,
                                      kC0,    kWeightHh, kBiasHh, kWeightHr};
 
-  static variable_list formula(const variable_list& grads, Saved& saved,
+  static variable_list formula(const variable_list& grads, SavedTensors& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     // Of input, weight_ih, bias_ih, h_0, c_0, weight_hh, bias_hh, weight_hr.
     variable_list result(8);
@@ -69,7 +69,7 @@ struct LayerNode : FormulaNode<LayerNode, kSavedInputs, 3> {
 };
 
 void save_inputs(RecurrenceNode& node, const ForwardInputs& in) {
-  save_inputs(node, in, in.xg, Tensor(), std::nullopt);
+  save_inputs(node, in, in.xg, MaybeTensor(), MaybeTensor());
 }
 void save_inputs(LayerNode& node, const LayerInputs& in) {
   save_inputs(node, in, in.input, in.weight_ih, in.bias_ih);

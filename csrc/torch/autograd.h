@@ -38,7 +38,7 @@ auto node_for(const Inputs& in) {
       in.differentiable());
 }
 
-// No tensor has a tangent outside of a level of forward mode; to ask each costs a lock.
+// No tensor has a tangent outside of a level of forward mode: one lock, not one for each tensor.
 template <class Inputs>
 bool has_tangent(const Inputs& in) {
   if (!torch::autograd::ForwardADLevel::try_get_by_idx(0)) return false;

@@ -11,7 +11,7 @@ struct LinearNode : FormulaNode<LinearNode, 2, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackward";
   static constexpr size_t kLike[] = {0, 1, 0};  // of what it has, none is undefined
 
-  static variable_list formula(const variable_list& grads, Saved& saved, const Attributes&,
+  static variable_list formula(const variable_list& grads, SavedTensors& saved, const Attributes&,
                                const std::vector<bool>& wanted) {
     variable_list result(3);  // of input, weight, bias
     if (!grads[0].defined()) return result;
@@ -37,7 +37,7 @@ struct LinearBackwardNode : FormulaNode<LinearBackwardNode, 3, 0> {
   static constexpr const char* kName = "FusedRnnLinearBackwardBackward";
   static constexpr size_t kLike[] = {0, 1, 2};
 
-  static variable_list formula(const variable_list& grads, Saved& saved, const Attributes&,
+  static variable_list formula(const variable_list& grads, SavedTensors& saved, const Attributes&,
                                const std::vector<bool>& wanted) {
     const auto &along_input = grads[0], &along_weight = grads[1], &along_bias = grads[2];
     const auto &grad_output = saved[0], &input = saved[1], &weight = saved[2];

@@ -20,7 +20,7 @@ struct SecondOrderNode : FormulaNode<SecondOrderNode, kSavedInputs + 6, 0> {
                                      kC0,          kWeightHh,        kWeightHr,        kInput,
                                      kWeightIh,    kBiasIh,          kBiasHh};
 
-  static variable_list formula(const variable_list& grads, Saved& saved,
+  static variable_list formula(const variable_list& grads, SavedTensors& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     // Of grad_output, grad_h_n, grad_c_n, h_0, c_0, weight_hh, weight_hr, input, weight_ih, bias_ih,
     // bias_hh; `grads` are of d_xg, d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr.
@@ -97,7 +97,7 @@ struct ThirdOrderNode : FormulaNode<ThirdOrderNode, 21, 0> {
   static constexpr const char* kName = "FusedRnnRecurrenceDoubleBackwardBackward";
   static constexpr size_t kLike[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
-  static variable_list formula(const variable_list& grads, Saved& saved,
+  static variable_list formula(const variable_list& grads, SavedTensors& saved,
                                const Attributes& attributes, const std::vector<bool>& wanted) {
     const bool create_graph = at::GradMode::is_enabled();
     const c10::InferenceMode no_inference(false);  // in which nothing is recorded

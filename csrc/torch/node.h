@@ -39,7 +39,7 @@ struct Attributes {
 
 template <class Self, size_t kInputs, size_t kOutputs>
 struct FormulaNode : torch::autograd::Node {
-  using Saved = std::array<MaybeTensor, kInputs + kOutputs>;
+  using SavedTensors = std::array<MaybeTensor, kInputs + kOutputs>;
 
   std::array<SavedVariable, kInputs> inputs;
   std::array<SavedVariable, kOutputs> outputs;
@@ -54,7 +54,7 @@ struct FormulaNode : torch::autograd::Node {
 
   variable_list apply(variable_list&& grads) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    Saved saved = unpack();
+    SavedTensors saved = unpack();
     // As the engine would after this call; the formula may then own what it is given.
     if (!torch::autograd::get_current_graph_task_keep_graph()) release();
     return run(grads, saved, attributes, wanted());
@@ -106,14 +106,14 @@ struct FormulaNode : torch::autograd::Node {
   }
 
   // Autocast has chosen the dtypes of forward, and chooses none here.
-  static variable_list run(const variable_list& grads, Saved& saved, const Attributes& attributes,
-                           const std::vector<bool>& wanted) {
+  static variable_list run(const variable_list& grads, SavedTensors& saved,
+                           const Attributes& attributes, const std::vector<bool>& wanted) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     return Self::formula(grads, saved, attributes, wanted);
   }
 
-  Saved unpack() {
-    Saved tensors;
+  SavedTensors unpack() {
+    SavedTensors tensors;
     auto next = tensors.begin();
     for (const auto& saved : inputs) *next++ = maybe(saved.unpack());
     const auto self = getptr();
@@ -131,7 +131,7 @@ struct FormulaNode : torch::autograd::Node {
                                       const std::vector<at::IValue>& args) {
     torch::dynamo::autograd::PackedArgs packed(args);
     const auto tensors = packed.unpack<variable_list>();
-    Saved saved;
+    SavedTensors saved;
     std::transform(tensors.begin(), tensors.end(), saved.begin(), maybe);
     Attributes attributes;
     attributes.cell = packed.unpack<std::string>();

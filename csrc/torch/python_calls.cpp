@@ -149,8 +149,8 @@ PyObject* prepack_weight(PyObject*, PyObject* const* objects, Py_ssize_t count) 
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 2 && THPVariable_Check(objects[0]) && PyLong_Check(objects[1]),
                    "prepack: expected a tensor and an int");
-  prepack(THPVariable_Unpack(objects[0]), THPUtils_unpackLong(objects[1]));
-  Py_RETURN_NONE;
+  if (!THPVariable_CheckExact(objects[0])) Py_RETURN_FALSE;  // it may have no memory of its own
+  return PyBool_FromLong(prepack(THPVariable_Unpack(objects[0]), THPUtils_unpackLong(objects[1])));
   END_HANDLE_TH_ERRORS
 }
 
@@ -171,7 +171,8 @@ PyMethodDef kPythonCalls[] = {
     method("stack", stack,
            "functional.stack of dense input without dropout, likewise; None too where torch.nn has "
            "words."),
-    method("prepack", prepack_weight, "Lays out a weight for the CPU, once: fused_rnn.prepack."),
+    method("prepack", prepack_weight,
+           "Packs a weight once, fused_rnn.prepack; False where it cannot."),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace fused_rnn
