@@ -10,19 +10,21 @@ from .recurrent_layer import RecurrentLayer
 def prepack(model: torch.nn.Module) -> int:
     """Pack the weights of our layers and cells in a model once, for inference on the CPU.
 
-    Otherwise a call on the CPU with more than a few rows copies weight_ih and weight_hh into the
-    order that its kernel reads them in: much of the time of a cell's step or of a short sequence,
-    little of a long one's. Results are the same up to rounding. The copies take as much memory as
-    these weights, and last as long as the parameters.
+    Otherwise every call on the CPU copies weight_ih and weight_hh into the order that its kernel
+    reads them in, or with few rows reads them more slowly as they lie: much of the time of a cell's
+    step or of a short sequence, little of a long one's. Results are the same up to rounding. The
+    copies take as much memory as these weights, and last as long as the parameters. A `deepcopy`
+    or a loaded model has none until it is packed itself.
 
-    A weight that has changed since is packed in every call again: after an optimizer's step,
-    `load_state_dict`, an in-place operation, an assignment. A change that torch does not count, by
-    `weight.data.copy_(...)` or through an array that shares the memory, is seen only if it changes
-    one of four values that are compared; after others, call `prepack` again. No other thread may
-    use the model meanwhile.
+    A weight that has changed since is packed in every call again, until the next `prepack`: after
+    an optimizer's step, `load_state_dict`, an in-place operation, an assignment. A change that
+    torch does not count, by `weight.data.copy_(...)` or through an array that shares the memory, is
+    seen only if it changes one of four values that are compared: after others, call `prepack`
+    again. No other thread may use the model while `prepack` runs.
 
     Args:
-        model: Any module; it may itself be a recurrent layer or cell.
+        model: Any module; it may itself be a recurrent layer or cell. Those of torch.nn are left
+            alone: `convert` comes first.
 
     Returns:
         How many weights were packed: parameters on the CPU in float32 or float64. Others work as
