@@ -55,6 +55,7 @@ RACE = "race.cpp race_hooks.cpp clock.cpp source_line.cpp".split()
 GLUE = [
     "steps.cpp",
     "torch/check.cpp",
+    "torch/check_steps.cpp",
     "torch/outputs.cpp",
     "torch/unrolled.cpp",
     "torch/cuda_*ward.cpp",
