@@ -37,7 +37,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                      choices=("onnxruntime", "openvino"),
                      help="onnxruntime, openvino: in the inference of whole layers")  # fmt: skip
     run.add_argument("--prepack", action="store_true",
-                     help="ours infers over weights that were laid out before")  # fmt: skip
+                     help="ours infers over weights that were packed before")  # fmt: skip
     run.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     run.add_argument("--device", default="cpu", choices=("cpu", "cuda"),
                      help="cuda: against cuDNN, each call to its end")  # fmt: skip

@@ -140,7 +140,7 @@ def _groups(rows: list[Row], *, by_shape: bool) -> dict[str, list[Row]]:
 
 
 def _rows(reports: tuple[Report, ...], *, prepacked: bool = False) -> list[Row]:
-    """Of the reports whose weights were laid out before, or of the others."""
+    """Of the reports whose weights were packed before, or of the others."""
     return [
         row
         for report in reports

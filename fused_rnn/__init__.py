@@ -1,7 +1,7 @@
 """RNN, LSTM and GRU for PyTorch with the recurrence as one fused op.
 
 `RNN`, `LSTM`, `GRU` and `RNNCell`, `LSTMCell`, `GRUCell` take torch.nn's arguments and hold its
-parameters; `convert` and `revert` swap those of a model, and `prepack` lays out their weights for
+parameters; `convert` and `revert` swap those of a model, and `prepack` packs their weights for
 inference on the CPU; `functional` has them as functions, and
 `reference` in plain PyTorch; `diagnostics` shows a layer's gradients through time and its gates.
 """
