@@ -6,8 +6,7 @@
 // meet after every step.
 #pragma once
 #include "cpu/barrier.h"
-#include "cpu/gate_panels-inl.h"
-#include "cpu/matrix-inl.h"
+#include "cpu/forward_cell-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -15,29 +14,26 @@ template <class Cell, class T>
 class ForwardPass {
   using Panels = GatePanels<Cell, T>;
   static constexpr int64_t kElement = sizeof(T);
-  static constexpr int W = Panels::W, G = Panels::G, V = Panels::V, kUnits = Panels::kUnits;
-
-  struct Place {  // where a row of a step reads and writes
-    const T *h, *x, *xg;
-    T *c, *hidden, *cells, *tape;  // cells, tape: null in inference
-  };
+  static constexpr int W = Panels::W, G = Panels::G, V = Panels::V;
 
  public:
   explicit ForwardPass(const Forward<T>& args)
       : f_(args),
         p_(args.problem),
         panels_(p_.hidden),
-        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, args.packed_hh,
+        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, args.packed_hh, W,
                            G * p_.hidden * args.in * kElement, G * p_.hidden * p_.out * kElement,
                            max(panels_.row(), 1) * kElement, step_products())),
-        packs_(plan_.packed && !args.packed_hh),
+        packs_(packed() && !args.packed_hh),
         packed_in_(packs_ && (joined() || (ahead() && !plan_.one_block)) ? args.in : 0),
         panel_(Panels::stride(packed_in_ + (packs_ ? p_.out : 0))),
         weights_(panels_.count() * panel_),
-        bias_(plan_.packed ? 2 * panels_.row() : 0),
+        bias_(packed() ? 2 * panels_.row() : 0),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
-        xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0) {}
+        xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0),
+        columns_x_(args.in, as_scalars() && joined() ? p_.batch : 0),
+        columns_h_(p_.out, as_scalars() ? p_.batch : 0) {}
 
   int64_t shares() const {
     return parts(plan_.by_units, p_.batch, panels_.count(), step_products());
@@ -59,6 +55,8 @@ class ForwardPass {
         panels_.pack(p, p_.weight_hh, p_.out, panel + packed_in_ * panels_.width(p) * W);
       }
     }
+    columns_x_.pack_transpose_of(f_.input, thread, count);
+    columns_h_.pack_transpose_of(p_.h_0, thread, count);
     projection_.pack_transpose_of(p_.weight_hr, thread, count);
     if (p_.c_0) copy(p_.c_0, batch, p_.hidden, f_.c_n);
     if (p_.num_steps == 0) copy(p_.h_0, batch, p_.out, f_.h_n);
@@ -107,6 +105,8 @@ class ForwardPass {
   }
 
   int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
+  bool packed() const { return plan_.weights == Weights::kPacked; }
+  bool as_scalars() const { return plan_.weights == Weights::kAsScalars; }
   bool joined() const { return plan_.input == Input::kJoined; }
   bool ahead() const { return plan_.input == Input::kAhead; }
 
@@ -143,7 +143,7 @@ class ForwardPass {
       count += p_.steps[end].size;
     }
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      if (!plan_.packed) {
+      if (!packed()) {
         rows_at_once(count, [&](int64_t r, auto n) {
           const Left<T> x{f_.input + (block_row + r) * in, in, 1};
           panels_.template dots_of<n>(p, x, f_.weight_ih, in, f_.bias_ih,
@@ -169,20 +169,19 @@ class ForwardPass {
   void rows(Range batch, Range panels, const Step& step, const T* h, const T* xg, bool reverse) {
     const int64_t H = p_.hidden, b = batch.first, row = step.row + b;
     const int64_t xg_row = f_.xg ? G * H : panels_.row();
-    const Place place{h + b * p_.out,
-                      offset(f_.input, row * f_.in),
-                      offset(xg, b * xg_row),
-                      offset(f_.c_n, b * H),
-                      p_.weight_hr ? projected_ + b * H : f_.output + row * H,
-                      offset(f_.cells, row * H),
-                      offset(f_.tape, row * Cell::kTape * H)};
+    const Place<T> place{h + b * p_.out,
+                         offset(f_.input, row * f_.in),
+                         offset(xg, b * xg_row),
+                         offset(f_.c_n, b * H),
+                         p_.weight_hr ? projected_ + b * H : f_.output + row * H,
+                         offset(f_.cells, row * H),
+                         offset(f_.tape, row * Cell::kTape * H)};
     for (int64_t i = panels.first; i < panels.last; ++i) {
       const int64_t p = reverse ? panels.first + panels.last - 1 - i : i;
-      if (plan_.packed) {
-        packed_panel(p, batch.last - b, place);
-      } else {
-        unpacked_panel(p, batch.last - b, place);
-      }
+      const int64_t n = batch.last - b;
+      packed()       ? packed_panel(p, n, place)
+      : as_scalars() ? scalar_panel(p, n, place)
+                     : vector_panel(p, n, place);
     }
   }
 
@@ -192,7 +191,7 @@ class ForwardPass {
                              {nullptr, 0}, f_.output + (step.row + batch.first) * p_.out);
   }
 
-  void packed_panel(int64_t p, int64_t n, const Place& place) {
+  void packed_panel(int64_t p, int64_t n, const Place<T>& place) {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W;
       alignas(64) T sums[kTileRows<width> * row + W], inputs[kTileRows<width> * row + W];
@@ -216,8 +215,24 @@ class ForwardPass {
     });
   }
 
-  void unpacked_panel(int64_t p, int64_t n, const Place& place) {
-    rows_at_once(n, [&](int64_t r, auto count) { unpacked_rows<count>(p, r, place); });
+  void vector_panel(int64_t p, int64_t n, const Place<T>& place) {
+    rows_at_once(n, [&](int64_t r, auto count) { vector_rows<count>(p, r, place); });
+  }
+
+  void scalar_panel(int64_t p, int64_t n, const Place<T>& place) {
+    constexpr int64_t kRows = RightMatrix<T>::kColumns;
+    alignas(64) T sums[kRows * V * W], inputs[kRows * V * W];
+    const auto gates = [&](T* made) { return panels_.gates(p, made, V * W); };
+    for (int64_t b = 0, r = 0; r < n; ++b, r += kRows) {
+      const int64_t count = min(kRows, n - r);
+      panels_.columns_of(p, count, columns_h_, b, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
+      if (!joined()) {
+        cell(p, r, count, x_part(p, r, place), gates(sums), place);
+        continue;
+      }
+      panels_.columns_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
+      cell(p, r, count, gates(inputs), gates(sums), place);
+    }
   }
 
   // Calls f(first, count) for rows that share what is read of weights that lie as they lie.
@@ -230,7 +245,7 @@ class ForwardPass {
   }
 
   template <int R>
-  void unpacked_rows(int64_t p, int64_t r, const Place& place) {
+  void vector_rows(int64_t p, int64_t r, const Place<T>& place) {
     alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
     const Left<T> h{place.h + r * p_.out, p_.out, 1}, x{offset(place.x, r * f_.in), f_.in, 1};
     panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
@@ -241,51 +256,15 @@ class ForwardPass {
   }
 
   // What was made of the input before.
-  Gates<T> x_part(int64_t p, int64_t r, const Place& place) const {
+  Gates<T> x_part(int64_t p, int64_t r, const Place<T>& place) const {
     const int64_t H = p_.hidden, row = panels_.row();
     if (!f_.xg) return panels_.gates(p, place.xg + r * row + p * V * W, row);
-    return {place.xg + r * G * H + p * kUnits * W, H, W, G * H};
+    return {place.xg + r * G * H + panels_.first_unit(p), H, W, G * H};
   }
 
-  // The cell for `count` rows from r on and the units of panel p; x.data may be null: zero.
-  FR_FN void cell(int64_t p, int64_t r, int count, Gates<T> x, Gates<T> recurrent,
-                  const Place& place) {
-    for (int i = 0; i < count; ++i) {
-      for (int u = 0; u * W < panels_.units(p); ++u) {
-        const int64_t unit = (p * kUnits + u) * W, lanes = p_.hidden - unit;
-        const T* sums = recurrent.data + i * recurrent.row + u * recurrent.units;
-        const Gates<T> inputs{x.data ? x.data + i * x.row + u * x.units : nullptr, x.gate, 0, 0};
-        if (lanes >= W) {
-          units(unit, AllLanes<T>{}, r + i, inputs, sums, recurrent.gate, place);
-        } else {
-          units(unit, lanes, r + i, inputs, sums, recurrent.gate, place);
-        }
-      }
-    }
-  }
-
-  template <class Lanes>
-  FR_FN void units(int64_t unit, Lanes lanes, int64_t r, Gates<T> inputs, const T* sums,
-                   int64_t gate, const Place& place) {
-    const int64_t H = p_.hidden, at = r * H + unit;
-    Vec<T> x[G], recurrent[G], tape[Cell::kTape + 1];
-    for (int g = 0; g < G; ++g) {
-      x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes) : Vec<T>{};
-      recurrent[g] = load(sums + g * gate);
-    }
-    State<Vec<T>> before{};
-    if constexpr (Cell::kReadsBefore) before.h = load(place.h + at, lanes);
-    if constexpr (Cell::kHasC) before.c = load(place.c + at, lanes);
-    const State<Vec<T>> after = Cell::step(x, recurrent, before, tape);
-    store(place.hidden + at, after.h, lanes);
-    if constexpr (Cell::kHasC) {
-      store(place.c + at, after.c, lanes);
-      if (place.cells) store(place.cells + at, after.c, lanes);
-    }
-    if (Cell::kTape && place.tape) {
-      for (int k = 0; k < Cell::kTape; ++k)
-        store(place.tape + (r * Cell::kTape + k) * H + unit, tape[k], lanes);
-    }
+  FR_FN void cell(int64_t p, int64_t r, int64_t count, Gates<T> x, Gates<T> recurrent,
+                  const Place<T>& place) {
+    apply_cell(panels_, p, r, count, x, recurrent, place);
   }
 
   const Forward<T>& f_;
@@ -300,6 +279,7 @@ class ForwardPass {
   Buffer<T> projected_;        // [batch][hidden], h before the projection
   Buffer<T> xg_;               // [plan.block_rows][panels][V][W]
   Buffer<T> passing_;          // [threads][in][V][W]
+  RightMatrix<T> columns_x_, columns_h_;  // input and h_0, where the weights are used as scalars
   Barrier barrier_;
 };
 

@@ -3,8 +3,7 @@
 // then those of the next. In the last panel of a cell with gates, where it has fewer units than a
 // vector, the gates follow each other without gaps.
 #pragma once
-#include "cpu/pack-inl.h"
-#include "cpu/tile-inl.h"
+#include "cpu/matrix-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -27,8 +26,10 @@ class GatePanels {
   // From a panel of k rows to the next.
   static int64_t stride(int64_t k) { return k * V * W; }
 
+  int64_t hidden() const { return hidden_; }
+  int64_t first_unit(int64_t p) const { return p * kUnits * W; }
   // Units of panel p, and vectors of all their gates.
-  int64_t units(int64_t p) const { return min(kUnits * W, hidden_ - p * kUnits * W); }
+  int64_t units(int64_t p) const { return min(kUnits * W, hidden_ - first_unit(p)); }
   int64_t width(int64_t p) const { return ceil_div(G * units(p), W); }
 
   // What lies at data, in rows so far apart, from panel p on.
@@ -56,7 +57,8 @@ class GatePanels {
     return result;
   }
 
-  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie; rows of out have a stride.
+  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie, vectors of them; rows of out
+  // have a stride.
   template <int R>
   FR_FN void dots_of(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias,
                      Rows<T> out) const {
@@ -69,13 +71,35 @@ class GatePanels {
     }
   }
 
+  // The same for many rows of a, those of panel b of a transposed matrix: a value of a weight at a time.
+  FR_FN void columns_of(int64_t p, int64_t rows, const RightMatrix<T>& a, int64_t b, const T* w,
+                        int64_t k, const T* bias, Rows<T> out) const {
+    constexpr int64_t kRow = RightMatrix<T>::kColumns;
+    alignas(64) T sums[W * kRow];  // of a vector of units
+    const Gates<T> at = gates(p, nullptr, 0);
+    for (int64_t v = 0; v < G * ceil_div(units(p), W); ++v) {
+      const int64_t g = v % G, u = v / G, unit = first_unit(p) + u * W, row = g * hidden_ + unit;
+      const int64_t n = min(W, hidden_ - unit);
+      a.multiply_panel(b, n, {w + row * k, k}, {nullptr, 0}, {sums, kRow});
+      const Vec<T> start = bias ? load(bias + row, n) : Vec<T>{};
+      for (int64_t r = 0; r < rows; r += W) {
+        Vec<T> lanes[W];
+        for (int j = 0; j < W; ++j) lanes[j] = load(sums + j * kRow + r);
+        transpose<T>(lanes);
+        for (int64_t j = 0; j < min(W, rows - r); ++j) {
+          store(out.data + (r + j) * out.row + g * at.gate + u * at.units, start + lanes[j]);
+        }
+      }
+    }
+  }
+
  private:
   bool full(int64_t p) const { return units(p) == kUnits * W; }
 
   // The row of a matrix, or the value of a bias, behind lane j of vector v of panel p; behind lanes
   // that are left over, the last.
   FR_FN int64_t row_behind(int64_t p, int64_t v, int64_t j) const {
-    const int64_t unit = p * kUnits * W, n = units(p);
+    const int64_t unit = first_unit(p), n = units(p);
     if (full(p)) return v % G * hidden_ + unit + v / G * W + j;
     const int64_t i = min(v * W + j, G * n - 1);
     return i / n * hidden_ + unit + i % n;

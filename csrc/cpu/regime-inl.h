@@ -11,6 +11,12 @@ constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 // Up to so many rows, k long, packing weights costs more than it saves.
 FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
 
+// Whether so many rows of one step, each in a lane of its own, fill vectors of which few make a tile:
+// the rows are then packed, not the weights.
+FR_FN bool fills_lanes(int64_t rows, int64_t lanes) {
+  return rows <= 4 * lanes && 8 * rows >= 7 * ceil_div(rows, lanes) * lanes;
+}
+
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
 // the units, meet after every step, and not the sequences. A meeting is worth it from so many
 // multiplications on: it costs time, and lines go from one core's cache to another's.
@@ -20,6 +26,12 @@ FR_FN bool bound_by_weights(int64_t batch, int64_t bytes, int64_t multiplication
   return batch <= kFewSequences || (batch < kManySequences && bytes > kManyBytes);
 }
 
+enum class Weights {
+  kPacked,     // in this call or by `prepack`
+  kAsVectors,  // as they lie, in dot products
+  kAsScalars   // as they lie, a value at a time: what they are multiplied with is packed
+};
+
 enum class Input {
   kGiven,   // already multiplied
   kJoined,  // multiplied in the same tile as the state
@@ -28,7 +40,7 @@ enum class Input {
 
 struct ForwardPlan {
   bool by_units;  // threads share the units
-  bool packed;    // weights are packed, not used as they lie
+  Weights weights;
   Input input;
   int64_t block_rows;  // of a block made ahead
   bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
@@ -36,20 +48,24 @@ struct ForwardPlan {
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`.
 inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given, bool prepacked,
-                                int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
-                                int64_t multiplications) {
-  const bool packed = prepacked || !few_rows(rows, k);
-  const bool by_units =
-      few_rows(rows, k) || bound_by_weights(batch, in_bytes + out_bytes, multiplications);
+                                int64_t lanes, int64_t in_bytes, int64_t out_bytes,
+                                int64_t row_bytes, int64_t multiplications) {
+  const bool one_step = rows == batch, few = few_rows(rows, k);
+  const Weights weights = prepacked                              ? Weights::kPacked
+                          : one_step && fills_lanes(rows, lanes) ? Weights::kAsScalars
+                          : few                                  ? Weights::kAsVectors
+                                                                 : Weights::kPacked;
+  const bool by_units = few || weights == Weights::kAsScalars ||
+                        bound_by_weights(batch, in_bytes + out_bytes, multiplications);
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
-  const bool pays = rows > batch || (packed && !prepacked);
+  const bool pays = !one_step || (weights == Weights::kPacked && !prepacked);
   const Input input = given ? Input::kGiven : by_units && pays ? Input::kAhead : Input::kJoined;
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.
   constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
   const int64_t bytes = in_bytes > 4 * kL2Bytes ? 4 * kL2Bytes : kBlockBytes;
   const int64_t block = min(rows, max(kBlockRows, max(batch, bytes / row_bytes)));
-  return {by_units, packed, input, block, input == Input::kAhead && block == rows};
+  return {by_units, weights, input, block, input == Input::kAhead && block == rows};
 }
 
 struct Range {
