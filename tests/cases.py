@@ -210,6 +210,9 @@ BLOCK_CASES = [case for cell in CELLS for case in _block_cases(cell)] + [
 REGIME_CASES = [
     *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (7, 8)),
     *(Case("gru", hidden_size=200, steps=1, batch=batch) for batch in (16, 17)),
+    *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (15, 29)),
+    Case("lstm", input_size=70, hidden_size=80, steps=1, batch=60, proj_size=17),
+    *(Case(cell, hidden_size=80, steps=8, batch=9) for cell in CELLS),
     *(Case(cell, hidden_size=41, steps=3, batch=2) for cell in CELLS),
     *(Case("gru", hidden_size=200, steps=4, batch=4, bias=bias) for bias in (True, False)),
     _ragged("lstm", 1, 5, 3, hidden_size=300, proj_size=200),

@@ -124,14 +124,15 @@ class BackwardPass {
   }
 
   // sums[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at
-  // this step.
+  // this step. `soon` as in multiply.
+  template <class F>
   void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after,
-                      T* sums) {
+                      T* sums, const F& soon) {
     const T* carry = carry_ + p * kPanel;
     if (dr_after) {
       weights_.multiply_panel(p, go_on - first, {dr_after + first * dr_row_, dr_row_},
                               {carry + first * carry_row_, carry_row_},
-                              {sums + first * kPanel, kPanel});
+                              {sums + first * kPanel, kPanel}, soon);
     }
     for (int64_t b = max(first, go_on); b < end; ++b) {
       __builtin_memcpy(sums + b * kPanel, carry + b * carry_row_, kPanel * sizeof(T));
@@ -143,7 +144,7 @@ class BackwardPass {
     const Range mine = panels(team, weights_);
     for (int64_t i = mine.first; i < mine.last; ++i) {
       const int64_t p = s & 1 ? mine.first + mine.last - 1 - i : i;
-      state_gradient(p, first, end, go_on, dr_after, team.sums);
+      state_gradient(p, first, end, go_on, dr_after, team.sums, soon(s, first, p));
       for (int64_t b = first; b < end; ++b) {
         const T* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
         cell(s, b, p, team.sums + b * kPanel, grad);
@@ -156,7 +157,7 @@ class BackwardPass {
     const int64_t row = p_.steps[s].row;
     const Range outs = panels(team, weights_), units = panels(team, projection_);
     for (int64_t p = outs.first; p < outs.last; ++p) {
-      state_gradient(p, first, end, go_on, dr_after, team.sums);
+      state_gradient(p, first, end, go_on, dr_after, team.sums, kNothingSoon);
       for (int64_t b = first; b < end; ++b) {
         for (int64_t j = p * kPanel; j < min(p_.out, (p + 1) * kPanel); ++j) {
           const int64_t at = (row + b) * p_.out + j;
@@ -172,9 +173,32 @@ class BackwardPass {
     }
     for (int64_t p = units.first; p < units.last; ++p) {
       projection_.multiply_panel(p, end - first, {d_out_ + (row + first) * p_.out, p_.out},
-                                 {nullptr, 0}, {team.sums + first * kPanel, kPanel});
+                                 {nullptr, 0}, {team.sums + first * kPanel, kPanel},
+                                 soon(s, first, p));
       for (int64_t b = first; b < end; ++b) cell(s, b, p, team.sums + b * kPanel, nullptr);
     }
+  }
+
+  // What `cell` reads and writes for panel p and `count` sequences, from the r-th after `first` on.
+  FR_FN auto soon(int64_t s, int64_t first, int64_t p) const {
+    static_assert(Cell::kTape + G + 4 <= kSoonRows);
+    return [=, this](int64_t r, int count, const void** at) {
+      const int64_t H = p_.hidden, unit = p * kPanel;
+      int64_t n = 0;
+      for (int64_t b = first + r; b < first + r + count; ++b) {
+        const int64_t row = p_.steps[s].row + b;
+        for (int k = 0; k < Cell::kTape; ++k)
+          at[n++] = a_.tape + (row * Cell::kTape + k) * H + unit;
+        if (a_.grad_output && !p_.weight_hr) at[n++] = a_.grad_output + row * H + unit;
+        if (Cell::kHasC) at[n++] = before(a_.cells, p_.c_0, H, s, b) + unit;
+        if (Cell::kReadsBefore) at[n++] = before(a_.output, p_.h_0, H, s, b) + unit;
+        if (Cell::kReadsAfter) at[n++] = a_.output + row * H + unit;
+        for (int g = 0; a_.d_xg != a_.own_tape && g < G; ++g) {
+          at[n++] = a_.d_xg + (row * G + g) * H + unit;
+        }
+      }
+      return Soon{at, n, min(kPanel, H - unit) * static_cast<int64_t>(sizeof(T))};
+    };
   }
 
   // The cell's backward step for the units of panel p, whose dh is sums plus grad.
@@ -227,7 +251,7 @@ class BackwardPass {
     if (!a_.d_h_0 || first >= end) return;
     const Range mine = panels(team, weights_);
     for (int64_t p = mine.first; p < mine.last; ++p) {
-      state_gradient(p, first, end, dr ? end : first, dr, team.sums);
+      state_gradient(p, first, end, dr ? end : first, dr, team.sums, kNothingSoon);
       for (int64_t b = first; b < end; ++b) {
         const int64_t column = p * kPanel, n = min(kPanel, p_.out - column);
         __builtin_memcpy(a_.d_h_0 + b * p_.out + column, team.sums + b * kPanel, n * sizeof(T));

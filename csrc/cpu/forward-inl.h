@@ -158,7 +158,8 @@ class ForwardPass {
       }
       with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
         const Term<T> term{{f_.input + block_row * in, in, 1}, {panel, width * W}, in};
-        multiply<width>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, panels_.row()});
+        multiply<width>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, panels_.row()},
+                        kNothingSoon);
       });
     }
     return end;
@@ -179,9 +180,15 @@ class ForwardPass {
     for (int64_t i = panels.first; i < panels.last; ++i) {
       const int64_t p = reverse ? panels.first + panels.last - 1 - i : i;
       const int64_t n = batch.last - b;
-      packed()       ? packed_panel(p, n, place)
-      : as_scalars() ? scalar_panel(p, n, place)
-                     : vector_panel(p, n, place);
+      if (as_scalars()) {
+        scalar_panel(p, n, place);
+      } else if (!packed()) {
+        vector_panel(p, n, place);
+      } else if (Cell::kTape && place.tape) {
+        packed_panel<Cell::kTape != 0>(p, n, place);
+      } else {
+        packed_panel<false>(p, n, place);
+      }
     }
   }
 
@@ -191,6 +198,7 @@ class ForwardPass {
                              {nullptr, 0}, f_.output + (step.row + batch.first) * p_.out);
   }
 
+  template <bool kTraining>
   void packed_panel(int64_t p, int64_t n, const Place<T>& place) {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W;
@@ -200,15 +208,17 @@ class ForwardPass {
         const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
         const Gates<T> recurrent = panels_.gates(p, sums, row);
+        const void* at[kMaxRows * kSoonRows];
+        const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
         if (!joined()) {
-          tile<width>(count, {h}, bias_r(p), {sums, row});
+          tile<width>(count, {h}, bias_r(p), {sums, row}, soon);
           cell(p, r, count, x_part(p, r, place), recurrent, place);
         } else if constexpr (Cell::kSameGates) {
-          tile<width>(count, {x, h}, bias_r(p), {sums, row});
+          tile<width>(count, {x, h}, bias_r(p), {sums, row}, soon);
           cell(p, r, count, Gates<T>{}, recurrent, place);
         } else {
-          tile<width>(count, {x}, bias_x(p), {inputs, row});
-          tile<width>(count, {h}, bias_r(p), {sums, row});
+          tile<width>(count, {x}, bias_x(p), {inputs, row}, Nothing{});
+          tile<width>(count, {h}, bias_r(p), {sums, row}, soon);
           cell(p, r, count, panels_.gates(p, inputs, row), recurrent, place);
         }
       });

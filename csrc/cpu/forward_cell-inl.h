@@ -36,6 +36,27 @@ FR_FN void apply_to_units(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, 
   }
 }
 
+// What is written for `count` rows from r on and the units of panel p, in training. In inference it is so
+// little that asking for it gains nothing.
+template <bool kTraining, class Cell, class T>
+FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int count,
+                        const Place<T>& place, const void** at) {
+  if constexpr (kTraining) {
+    const int64_t H = panels.hidden(), unit = panels.first_unit(p);
+    int64_t n = 0;
+    for (int64_t i = r; i < r + count; ++i) {
+      at[n++] = place.hidden + i * H + unit;
+      if (place.cells) at[n++] = place.cells + i * H + unit;
+      for (int k = 0; k < Cell::kTape; ++k) {
+        at[n++] = place.tape + (i * Cell::kTape + k) * H + unit;
+      }
+    }
+    return Soon{at, n, panels.units(p) * static_cast<int64_t>(sizeof(T))};
+  } else {
+    return Nothing{};
+  }
+}
+
 // For `count` rows from r on and the units of panel p.
 template <class Cell, class T>
 FR_FN void apply_cell(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,

@@ -80,7 +80,7 @@ class GatePanels {
     for (int64_t v = 0; v < G * ceil_div(units(p), W); ++v) {
       const int64_t g = v % G, u = v / G, unit = first_unit(p) + u * W, row = g * hidden_ + unit;
       const int64_t n = min(W, hidden_ - unit);
-      a.multiply_panel(b, n, {w + row * k, k}, {nullptr, 0}, {sums, kRow});
+      a.multiply_panel(b, n, {w + row * k, k}, {nullptr, 0}, {sums, kRow}, kNothingSoon);
       const Vec<T> start = bias ? load(bias + row, n) : Vec<T>{};
       for (int64_t r = 0; r < rows; r += W) {
         Vec<T> lanes[W];

@@ -48,14 +48,15 @@ class RightMatrix {
     }
   }
 
-  // out[rows][W * its vectors] = init + a[rows][k] @ panel p
-  void multiply_panel(int64_t p, int64_t rows, Rows<const T> a, Rows<const T> init,
-                      Rows<T> out) const {
+  // out[rows][W * its vectors] = init + a[rows][k] @ panel p; `soon` as in multiply.
+  template <class F>
+  void multiply_panel(int64_t p, int64_t rows, Rows<const T> a, Rows<const T> init, Rows<T> out,
+                      const F& soon) const {
     with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
       const int64_t row = v * W;
       const T* data = matrix_ ? matrix_ + p * kColumns : panel(p);
       multiply<v>(rows, Term<T>{{a.data, a.row, 1}, {data, matrix_ ? columns_ : row}, k_}, init,
-                  out);
+                  out, soon);
     });
   }
 
@@ -66,7 +67,11 @@ class RightMatrix {
       const int64_t column = p * kColumns, width = columns_ - column;
       const T* start = offset(init.data, column);
       if (width >= kColumns) {
-        multiply_panel(p, rows, {a, k_}, {start, init.row}, {out + column, columns_});
+        const Rows<T> result{out + column, columns_};
+        multiply_panel(
+            p, rows, {a, k_}, {start, init.row}, result, [&](int64_t r, int n, const void** at) {
+              return result_rows<V>(n, Rows<T>{result.data + r * columns_, columns_}, at);
+            });
         continue;
       }
       for (int64_t r = 0; r < rows; r += kTileRows<V>) {
@@ -74,8 +79,8 @@ class RightMatrix {
         for (int64_t i = 0; start && i < n; ++i) {
           __builtin_memcpy(edge + i * kColumns, start + (r + i) * init.row, width * sizeof(T));
         }
-        multiply_panel(p, n, {a + r * k_, k_}, {start ? edge : nullptr, kColumns},
-                       {edge, kColumns});
+        multiply_panel(p, n, {a + r * k_, k_}, {start ? edge : nullptr, kColumns}, {edge, kColumns},
+                       kNothingSoon);
         for (int64_t i = 0; i < n; ++i) {
           __builtin_memcpy(out + (r + i) * columns_ + column, edge + i * kColumns,
                            width * sizeof(T));

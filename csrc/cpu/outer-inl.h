@@ -113,7 +113,10 @@ class OuterProduct {
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
       const Term<T> term[] = {{{packed_a + r, 1, kRows}, {packed_b, kEdge}, rows}};
-      tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, {tile_out, result.row});
+      const Rows<T> to{tile_out, result.row};
+      const void* rows_of[kMaxRows];
+      tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, to,
+                  result_rows<width>(n, to, rows_of));
     });
     for (int i = 0; !whole && i < count; ++i) {
       __builtin_memcpy(at + i * n_, edge + i * kEdge, columns * sizeof(T));

@@ -14,7 +14,7 @@ int64_t saturate(int64_t times) {
   Term<T> terms[kTerms];
   for (Term<T>& term : terms) term = {{a, k, 1}, {panel, V * W}, k};
   for (int64_t i = 0; i < times; ++i) {
-    tile<R, V>(terms, {nullptr, 0}, {out, V * W});
+    tile<R, V>(terms, {nullptr, 0}, {out, V * W}, Nothing{});
     // May read the result and change the operands, as far as the compiler knows.
     asm volatile("" ::"r"(a), "r"(panel), "r"(out) : "memory");
   }

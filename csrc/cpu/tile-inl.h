@@ -62,8 +62,16 @@ constexpr int64_t kAhead = 64;
 // Asking costs less than it saves only in a tile of so many multiplications a k, of AVX-512's then.
 constexpr int kWorthAsking = 16;
 
-template <int R, int V, int N, class T>
-void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
+// Rows of memory that are read or written after a tile, and perhaps in L3: it asks for one with every k, so
+// that they come beside its products and not after them.
+struct Soon {
+  const void* const* rows;
+  int64_t count, bytes;  // of each
+};
+struct Nothing {};  // in place of Soon
+
+template <int R, int V, int N, class T, class S>
+void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
   constexpr int W = kLanes<T>;
   Vec<T> sum[R][V] = {};
   const auto add_to_out = [&](Rows<const T> before) __attribute__((always_inline)) {
@@ -79,26 +87,35 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
   };
   for (int i = 0; i < N; ++i) {
     auto [a, panel, left] = terms[i];
-    while (left > 0) {
-      const int64_t n = min(left, kSummands);
-      left -= n;
-      for (int64_t k = n; k > 0; --k, panel.data += panel.row, a.data += a.k) {
-        Vec<T> b[V];
+    const auto add_products = [&]() __attribute__((always_inline)) {
+      Vec<T> b[V];
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) {
-          b[v] = load(panel.data + v * W);
-          if (R * V >= kWorthAsking && v * kVectorBytes % 64 == 0) {
-            prefetch(panel.data + kAhead * panel.row + v * W, W);
-          }
-          if constexpr ((R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
+      for (int v = 0; v < V; ++v) {
+        b[v] = load(panel.data + v * W);
+        if (R * V >= kWorthAsking && v * kVectorBytes % 64 == 0) {
+          prefetch(panel.data + kAhead * panel.row + v * W, W);
         }
+        if constexpr ((R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
+      }
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) {
-          const Vec<T> x = splat<Vec<T>>(a.data[r * a.row]);
+      for (int r = 0; r < R; ++r) {
+        const Vec<T> x = splat<Vec<T>>(a.data[r * a.row]);
 #pragma GCC unroll 8
-          for (int v = 0; v < V; ++v) sum[r][v] += x * b[v];
+        for (int v = 0; v < V; ++v) sum[r][v] += x * b[v];
+      }
+      panel.data += panel.row;
+      a.data += a.k;
+    };
+    while (left > 0) {
+      int64_t n = min(left, kSummands);
+      left -= n;
+      if constexpr (std::is_same_v<S, Soon>) {
+        for (; n > 0 && soon.count > 0; --n) {
+          prefetch(static_cast<const char*>(soon.rows[--soon.count]), soon.bytes);
+          add_products();
         }
       }
+      for (; n > 0; --n) add_products();
       if (left == 0 && i + 1 == N) continue;
       add_to_out(init);
       init = {out.data, out.row};
@@ -113,12 +130,23 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
 }
 
 // A tile of `rows` rows, at most kTileRows<V>.
-template <int V, int R = 1, int N, class T>
-FR_FN void tile(int rows, const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out) {
+template <int V, int R = 1, int N, class T, class S>
+FR_FN void tile(int rows, const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
   if constexpr (R < kTileRows<V>) {
-    if (rows > R) return tile<V, R + 1>(rows, terms, init, out);
+    if (rows > R) return tile<V, R + 1>(rows, terms, init, out, soon);
   }
-  tile<R, V>(terms, init, out);
+  if constexpr (R * V >= kWorthAsking) {
+    tile<R, V>(terms, init, out, soon);
+  } else {
+    tile<R, V>(terms, init, out, Nothing{});
+  }
+}
+
+// The rows of a tile's result, where those are in memory.
+template <int V, class T>
+FR_FN Soon result_rows(int rows, Rows<T> out, const void** at) {
+  for (int r = 0; r < rows; ++r) at[r] = out.data + r * out.row;
+  return {at, rows, V * kVectorBytes};
 }
 
 // Calls f(first, rows) for tiles as equal as can be: 32 rows are 6 + 6 + 5 + 5 + 5 + 5.
@@ -132,21 +160,25 @@ FR_FN void for_tiles(int64_t rows, F f) {
   }
 }
 
-// The product for any number of rows; k in blocks whose panel stays in the L2 cache.
-template <int V, class T>
-FR_FN void multiply(int64_t rows, Term<T> term, Rows<const T> init, Rows<T> out) {
+// The product for any number of rows; k in blocks whose panel stays in the L2 cache. soon(r, count, at)
+// is what is used after the tile of `count` rows from r on, at most kSoonRows a row, listed `at`.
+constexpr int kSoonRows = 12;
+constexpr auto kNothingSoon = [](int64_t, int, const void**) { return Nothing{}; };
+template <int V, class T, class F>
+FR_FN void multiply(int64_t rows, Term<T> term, Rows<const T> init, Rows<T> out, const F& soon) {
   constexpr int64_t kBlock = 1024;
   int64_t first = 0;
   do {
     const int64_t n = min(kBlock, term.k - first);
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
     for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
+      const void* at[kMaxRows * kSoonRows];
       const auto [a, panel, k] = term;
       const Term<T> part[] = {{{a.data + r * a.row + first * a.k, a.row, a.k},
                                {panel.data + first * panel.row, panel.row},
                                n}};
       tile<V>(count, part, {offset(start.data, r * start.row), start.row},
-              {out.data + r * out.row, out.row});
+              {out.data + r * out.row, out.row}, soon(r, count, at));
     });
     first += n;
   } while (first < term.k);
