@@ -23,13 +23,20 @@ Run = Callable[[], Any]
 
 MIN_SAMPLE = 2e-3  # seconds; far above the clock's resolution and a timer interrupt
 MIN_ROUNDS = 4
+FREED_BEFORE = 28 << 20  # bytes; glibc's thresholds grow with what is freed, up to arrays of 32 MiB
 LONG_CALL = 0.1  # seconds; cold caches are lost in a call that takes longer
 PAUSE = 3e-3  # seconds; lets the spinning worker threads of the last contestant go to sleep
 
 
 @contextmanager
 def timing_conditions(training: bool) -> Iterator[None]:
-    """Without garbage collection; and without autograd (inference_mode) unless training."""
+    """Without garbage collection; and without autograd (inference_mode) unless training.
+
+    The process has freed a large array before, as any program that has trained for a while. Until
+    then glibc gives arrays of a megabyte back to the system at once, and to map them anew, in every
+    call or in none as the heap happens to lie, takes torch.nn and us as long as a cell's step.
+    """
+    torch.empty(FREED_BEFORE, dtype=torch.uint8)
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
