@@ -205,13 +205,16 @@ BLOCK_CASES = [case for cell in CELLS for case in _block_cases(cell)] + [
     _ragged("lstm", *range(1, 18), hidden_size=270, proj_size=33),
 ]
 
-# A case for every plan of csrc/cpu/regime-inl.h: few rows in one step or several, and one more; few
-# sequences, the input ahead in one block or in two; weights beyond the L3 cache.
+# A case for every plan of csrc/cpu/regime-inl.h: few rows in one step or several, and one more;
+# rows of one step that fill vectors' lanes, or do not; few steps backward; few sequences, the input
+# ahead in one block or in two; weights beyond the L3 cache.
 REGIME_CASES = [
     *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (7, 8)),
     *(Case("gru", hidden_size=200, steps=1, batch=batch) for batch in (16, 17)),
-    *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (15, 29)),
+    *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (5, 15, 29)),
+    *(Case(cell, hidden_size=130, steps=1, batch=16, bias=False) for cell in CELLS),
     Case("lstm", input_size=70, hidden_size=80, steps=1, batch=60, proj_size=17),
+    Case("lstm", input_size=70, hidden_size=80, steps=1, batch=15, proj_size=17),
     *(Case(cell, hidden_size=80, steps=8, batch=9) for cell in CELLS),
     *(Case(cell, hidden_size=41, steps=3, batch=2) for cell in CELLS),
     *(Case("gru", hidden_size=200, steps=4, batch=4, bias=bias) for bias in (True, False)),

@@ -21,7 +21,7 @@ class BackwardPass {
         gates_(G * p_.hidden),
         by_units_(bound_by_weights(p_.batch, gates_ * p_.out * static_cast<int64_t>(sizeof(T)),
                                    step_products())),
-        weights_(gates_, p_.out, few_rows(p_.rows, p_.out) ? p_.weight_hh : nullptr),
+        weights_(gates_, p_.out, as_they_lie() ? p_.weight_hh : nullptr),
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
@@ -94,6 +94,9 @@ class BackwardPass {
   };
   int64_t step_shares() const {
     return parts(by_units_, p_.batch, weights_.panels(), step_products());
+  }
+  bool as_they_lie() const {
+    return few_rows(p_.rows, p_.out) || read_seldom(p_.rows, p_.num_steps);
   }
   int64_t step_products() const { return p_.batch * gates_ * p_.out; }
   // The panels of a matrix that this thread has.
@@ -179,10 +182,10 @@ class BackwardPass {
     }
   }
 
-  // What `cell` reads and writes for panel p and `count` sequences, from the r-th after `first` on.
+  // What `cell` reads and writes once for panel p and `count` sequences, from the r-th after `first` on.
   FR_FN auto soon(int64_t s, int64_t first, int64_t p) const {
     static_assert(Cell::kTape + G + 4 <= kSoonRows);
-    return [=, this](int64_t r, int count, const void** at) {
+    return [=, this](int64_t r, int count, const void** at) __attribute__((always_inline)) {
       const int64_t H = p_.hidden, unit = p * kPanel;
       int64_t n = 0;
       for (int64_t b = first + r; b < first + r + count; ++b) {

@@ -3,7 +3,7 @@
 //
 // Where there are many sequences a thread takes a slice of them through all steps, with no barrier;
 // where there are few, and reading the weights is what takes the time, threads share the units and
-// meet after every step.
+// meet after every step. So they do in one step of many rows, which are then packed, not the weights.
 #pragma once
 #include "cpu/barrier.h"
 #include "cpu/forward_cell-inl.h"
@@ -21,9 +21,10 @@ class ForwardPass {
       : f_(args),
         p_(args.problem),
         panels_(p_.hidden),
-        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, args.packed_hh, W,
-                           G * p_.hidden * args.in * kElement, G * p_.hidden * p_.out * kElement,
-                           max(panels_.row(), 1) * kElement, step_products())),
+        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, args.packed_hh,
+                           panels_.count() < p_.threads ? 0 : W, G * p_.hidden * args.in * kElement,
+                           G * p_.hidden * p_.out * kElement, max(panels_.row(), 1) * kElement,
+                           step_products())),
         packs_(packed() && !args.packed_hh),
         packed_in_(packs_ && (joined() || (ahead() && !plan_.one_block)) ? args.in : 0),
         panel_(Panels::stride(packed_in_ + (packs_ ? p_.out : 0))),
@@ -235,12 +236,12 @@ class ForwardPass {
     const auto gates = [&](T* made) { return panels_.gates(p, made, V * W); };
     for (int64_t b = 0, r = 0; r < n; ++b, r += kRows) {
       const int64_t count = min(kRows, n - r);
-      panels_.columns_of(p, count, columns_h_, b, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
+      panels_.scalars_of(p, count, columns_h_, b, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
       if (!joined()) {
         cell(p, r, count, x_part(p, r, place), gates(sums), place);
         continue;
       }
-      panels_.columns_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
+      panels_.scalars_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
       cell(p, r, count, gates(inputs), gates(sums), place);
     }
   }

@@ -42,6 +42,7 @@ template <bool kTraining, class Cell, class T>
 FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int count,
                         const Place<T>& place, const void** at) {
   if constexpr (kTraining) {
+    static_assert(Cell::kTape + 2 <= kSoonRows);
     const int64_t H = panels.hidden(), unit = panels.first_unit(p);
     int64_t n = 0;
     for (int64_t i = r; i < r + count; ++i) {

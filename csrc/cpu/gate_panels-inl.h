@@ -71,8 +71,8 @@ class GatePanels {
     }
   }
 
-  // The same for many rows of a, those of panel b of a transposed matrix: a value of a weight at a time.
-  FR_FN void columns_of(int64_t p, int64_t rows, const RightMatrix<T>& a, int64_t b, const T* w,
+  // The same for many rows of a, packed: those of panel b of its transpose. A value of a weight at a time.
+  FR_FN void scalars_of(int64_t p, int64_t rows, const RightMatrix<T>& a, int64_t b, const T* w,
                         int64_t k, const T* bias, Rows<T> out) const {
     constexpr int64_t kRow = RightMatrix<T>::kColumns;
     alignas(64) T sums[W * kRow];  // of a vector of units
@@ -84,7 +84,7 @@ class GatePanels {
       const Vec<T> start = bias ? load(bias + row, n) : Vec<T>{};
       for (int64_t r = 0; r < rows; r += W) {
         Vec<T> lanes[W];
-        for (int j = 0; j < W; ++j) lanes[j] = load(sums + j * kRow + r);
+        for (int j = 0; j < W; ++j) lanes[j] = j < n ? load(sums + j * kRow + r) : Vec<T>{};
         transpose<T>(lanes);
         for (int64_t j = 0; j < min(W, rows - r); ++j) {
           store(out.data + (r + j) * out.row + g * at.gate + u * at.units, start + lanes[j]);

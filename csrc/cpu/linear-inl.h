@@ -41,7 +41,7 @@ class LinearBackwardPass {
       : a_(args),
         all_{0, args.rows, 0},
         weight_(args.out, args.d_input ? args.in : 0,
-                few_rows(args.rows, args.in) ? args.weight : nullptr),
+                read_seldom(args.rows, 1) ? args.weight : nullptr),
         outer_(&all_, 1, args.rows, args.out, args.d_weight ? args.in : 0) {}
 
   void allocate(int count) {

@@ -68,10 +68,11 @@ class RightMatrix {
       const T* start = offset(init.data, column);
       if (width >= kColumns) {
         const Rows<T> result{out + column, columns_};
-        multiply_panel(
-            p, rows, {a, k_}, {start, init.row}, result, [&](int64_t r, int n, const void** at) {
-              return result_rows<V>(n, Rows<T>{result.data + r * columns_, columns_}, at);
-            });
+        multiply_panel(p, rows, {a, k_}, {start, init.row}, result,
+                       [&](int64_t r, int n, const void** at) __attribute__((always_inline)) {
+                         return result_rows<V>(n, Rows<T>{result.data + r * columns_, columns_},
+                                               at);
+                       });
         continue;
       }
       for (int64_t r = 0; r < rows; r += kTileRows<V>) {

@@ -11,10 +11,14 @@ constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 // Up to so many rows, k long, packing weights costs more than it saves.
 FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
 
+// Backward vectors run along the rows of the weights: as they lie they are as good as packed, but for
+// what a panel spares the caches, which is little where it is read in few steps.
+FR_FN bool read_seldom(int64_t rows, int64_t steps) { return rows <= 256 && steps <= 8; }
+
 // Whether so many rows of one step, each in a lane of its own, fill vectors of which few make a tile:
 // the rows are then packed, not the weights.
 FR_FN bool fills_lanes(int64_t rows, int64_t lanes) {
-  return rows <= 4 * lanes && 8 * rows >= 7 * ceil_div(rows, lanes) * lanes;
+  return rows >= 7 && rows <= 4 * lanes && 8 * rows >= 7 * ceil_div(rows, lanes) * lanes;
 }
 
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
@@ -46,19 +50,20 @@ struct ForwardPlan {
   bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
 };
 
-// For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`.
+// For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`. `lanes`: of a
+// vector, if there are units enough for all threads.
 inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given, bool prepacked,
                                 int64_t lanes, int64_t in_bytes, int64_t out_bytes,
                                 int64_t row_bytes, int64_t multiplications) {
-  const bool one_step = rows == batch, few = few_rows(rows, k);
-  const Weights weights = prepacked                              ? Weights::kPacked
-                          : one_step && fills_lanes(rows, lanes) ? Weights::kAsScalars
-                          : few                                  ? Weights::kAsVectors
-                                                                 : Weights::kPacked;
+  const bool several_steps = rows > batch, few = few_rows(rows, k);
+  const Weights weights = prepacked                                    ? Weights::kPacked
+                          : !several_steps && fills_lanes(rows, lanes) ? Weights::kAsScalars
+                          : few                                        ? Weights::kAsVectors
+                                                                       : Weights::kPacked;
   const bool by_units = few || weights == Weights::kAsScalars ||
                         bound_by_weights(batch, in_bytes + out_bytes, multiplications);
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
-  const bool pays = !one_step || (weights == Weights::kPacked && !prepacked);
+  const bool pays = several_steps || (weights == Weights::kPacked && !prepacked);
   const Input input = given ? Input::kGiven : by_units && pays ? Input::kAhead : Input::kJoined;
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.

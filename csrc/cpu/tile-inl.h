@@ -86,7 +86,9 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
     }
   };
   for (int i = 0; i < N; ++i) {
-    auto [a, panel, left] = terms[i];
+    Left<T> a = terms[i].a;
+    Panel<T> panel = terms[i].panel;
+    int64_t left = terms[i].k;
     const auto add_products = [&]() __attribute__((always_inline)) {
       Vec<T> b[V];
 #pragma GCC unroll 8
@@ -178,7 +180,8 @@ FR_FN void multiply(int64_t rows, Term<T> term, Rows<const T> init, Rows<T> out,
                                {panel.data + first * panel.row, panel.row},
                                n}};
       tile<V>(count, part, {offset(start.data, r * start.row), start.row},
-              {out.data + r * out.row, out.row}, soon(r, count, at));
+              {out.data + r * out.row, out.row},
+              first + n < k ? decltype(soon(r, count, at)){} : soon(r, count, at));
     });
     first += n;
   } while (first < term.k);
