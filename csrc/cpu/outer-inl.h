@@ -1,5 +1,7 @@
 // The gradient of a weight: out[m][n] = the sum over all rows of a[row][m] * b[row][n], with the
-// same tile, both operands packed a block of rows at a time. Threads share the m, never the sum.
+// same tile, both operands packed a block of rows at a time. Where rows are few the sums are short, and
+// what takes the time is writing out: it is written from end to end, and nothing is packed. Threads share
+// the m, never the sum.
 #pragma once
 #include "cpu/matrix-inl.h"
 
@@ -18,6 +20,8 @@ class OuterProduct {
   static constexpr int64_t kRows = U * W;
   // Rows packed at once: fewer where a row is so wide that they would take more than 8 MB.
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
+  // Few rows: as many as leave registers for two m at a time.
+  static constexpr int kFew = kRegisters == 32 ? 12 : 6;
 
  public:
   OuterProduct(const Step* steps, int64_t num_steps, int64_t rows, int64_t m, int64_t n)
@@ -58,6 +62,14 @@ class OuterProduct {
  private:
   void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out,
            T* sums, bool begun, T* packed) {
+    if (out && !begun && 0 < rows && rows <= kFew) {
+      for (int64_t v = first; sums && v < last; ++v) {
+        pack_vector(a, rows, v * W, sums + v * W, begun, packed);
+      }
+      return with_constant<kFew>(rows, [&](auto r) __attribute__((always_inline)) {
+        write_all<r>(a, b, first * W, min(last * W, m_), out);
+      });
+    }
     T *packed_a = packed, *packed_b = packed + block_ * kRows;
     for (int64_t p = 0; out && p < panels_; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
@@ -77,6 +89,41 @@ class OuterProduct {
         });
       }
     }
+  }
+
+  // out[m][..] for m in [first, last), of R rows in all.
+  template <int R>
+  void write_all(const T* const* a, const T* const* b, int64_t first, int64_t last, T* out) const {
+    constexpr int kFit = (kRegisters - 1) / (R + 1), kAtOnce = kFit < 4 ? kFit : 4;
+    int64_t m = first;
+    for (; m + kAtOnce <= last; m += kAtOnce) write<R, kAtOnce>(a, b, m, out);
+    for (; m < last; ++m) write<R, 1>(a, b, m, out);
+  }
+
+  // out[m .. m + M)[..]
+  template <int R, int M>
+  FR_FN void write(const T* const* a, const T* const* b, int64_t m, T* out) const {
+    Vec<T> x[R][M];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int i = 0; i < M; ++i) x[r][i] = splat<Vec<T>>(a[r][m + i]);
+    }
+    const auto columns = [&](int64_t n, auto lanes) __attribute__((always_inline)) {
+      Vec<T> sum[M] = {};
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        Vec<T> y = load(b[r] + n, lanes);
+        keep_in_register<M>(y);
+#pragma GCC unroll 4
+        for (int i = 0; i < M; ++i) sum[i] += x[r][i] * y;
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < M; ++i) store(out + (m + i) * n_ + n, sum[i], lanes);
+    };
+    int64_t n = 0;
+    for (; n + W <= n_; n += W) columns(n, AllLanes<T>{});
+    if (n < n_) columns(n, n_ - n);
   }
 
   // packed[i] = one vector of a[i], from m on; adds their sum to `sum`, which may be null.
