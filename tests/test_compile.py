@@ -81,7 +81,7 @@ def test_opcheck_of_backward(case: Case, reverse: bool) -> None:
 
 @pytest.mark.slow
 @each_direction
-@over(OP_CASES)
+@over([case for case in OP_CASES if case.rows < 48])  # their unrolled steps take tracers 9 s each
 def test_opcheck_of_double_backward(case: Case, reverse: bool) -> None:
     arguments = projected(second_arguments(case, reverse=reverse))
     for name in ("input", "weight_ih", "h_0", "weight_hh"):
