@@ -14,9 +14,9 @@ from fused_rnn import _C
 
 OPS = torch.ops.fused_rnn
 # Both sides of the 48 rows from which on our kernel runs forward (csrc/torch/cpu_linear.cpp), of
-# the 7 up to which it takes weights as they lie backward, and of its blocks of 192 rows
-# (linear-inl.h) and 256 (outer-inl.h).
-ROWS = (1, 7, 8, 47, 48, 65, 193, 300)
+# its blocks of 192 rows (linear-inl.h) and 256 (outer-inl.h), and of the 6 or 12 rows up to which
+# it writes a weight's gradient row after row (outer-inl.h), two to four rows of that at once.
+ROWS = (1, 2, 3, 4, 6, 7, 8, 12, 13, 47, 48, 65, 193, 300)
 WIDTHS = ((1, 1), (7, 33), (33, 7), (65, 100), (100, 65), (1, 129), (1030, 2), (2, 1030))
 each_rows = pytest.mark.parametrize("rows", ROWS)
 each_width = pytest.mark.parametrize("widths", WIDTHS, ids=str)
@@ -58,7 +58,7 @@ def test_float64(rows: int, widths: tuple[int, int], bias: bool, isa: str) -> No
 @each_isa
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
 @each_width
-@pytest.mark.parametrize("rows", [7, 65, 300])
+@pytest.mark.parametrize("rows", [3, 12, 65, 300])
 def test_lower_precision(rows: int, widths: tuple[int, int], dtype: torch.dtype, isa: str) -> None:
     _C.set_cpu_isa(isa)
     given = arguments((rows,), widths, True, dtype)
@@ -68,10 +68,13 @@ def test_lower_precision(rows: int, widths: tuple[int, int], dtype: torch.dtype,
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_threads(dtype: torch.dtype, threads: int) -> None:
-    """The same bits from any number of threads, each with several blocks of rows."""
-    given = arguments((1000,), (100, 129), True, dtype)
+@pytest.mark.parametrize(("rows", "widths"), [(1000, (100, 129)), (6, (300, 1200))], ids=str)
+def test_threads(rows: int, widths: tuple[int, int], dtype: torch.dtype, threads: int) -> None:
+    """The same bits from any number of threads, with several blocks of rows each, or of a few."""
+    given = arguments((rows,), widths, True, dtype)
     expected = run(OPS.linear, given, dtype)
+    if rows < 48:
+        del expected["output"]  # ATen's
     torch.set_num_threads(threads)
     found = run(OPS.linear, given, dtype)
     for name, value in expected.items():

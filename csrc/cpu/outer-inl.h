@@ -1,7 +1,7 @@
 // The gradient of a weight: out[m][n] = the sum over all rows of a[row][m] * b[row][n], with the
 // same tile, both operands packed a block of rows at a time. Where rows are few the sums are short, and
-// what takes the time is writing out: it is written from end to end, and nothing is packed. Threads share
-// the m, never the sum.
+// writing out takes the time: then a and b are read as they lie, and out is written row after row.
+// Threads share the m, never the sum.
 #pragma once
 #include "cpu/matrix-inl.h"
 
@@ -20,7 +20,7 @@ class OuterProduct {
   static constexpr int64_t kRows = U * W;
   // Rows packed at once: fewer where a row is so wide that they would take more than 8 MB.
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
-  // Few rows: as many as leave registers for two m at a time.
+  // Few rows: fewer than leave registers for two m at once (write_all); 14 lose where b is narrow.
   static constexpr int kFew = kRegisters == 32 ? 12 : 6;
 
  public:
@@ -64,7 +64,7 @@ class OuterProduct {
            T* sums, bool begun, T* packed) {
     if (out && !begun && 0 < rows && rows <= kFew) {
       for (int64_t v = first; sums && v < last; ++v) {
-        pack_vector(a, rows, v * W, sums + v * W, begun, packed);
+        pack_vector(a, rows, v * W, sums + v * W, begun, nullptr);
       }
       return with_constant<kFew>(rows, [&](auto r) __attribute__((always_inline)) {
         write_all<r>(a, b, first * W, min(last * W, m_), out);
@@ -93,19 +93,23 @@ class OuterProduct {
 
   // out[m][..] for m in [first, last), of R rows in all.
   template <int R>
-  void write_all(const T* const* a, const T* const* b, int64_t first, int64_t last, T* out) const {
-    constexpr int kFit = (kRegisters - 1) / (R + 1), kAtOnce = kFit < 4 ? kFit : 4;
+  __attribute__((noinline)) void write_all(const T* const* a, const T* const* b, int64_t first,
+                                           int64_t last, T* out) const {
+    constexpr int kFit = (kRegisters - 2) / (R + 1), kAtOnce = kFit < 4 ? kFit : 4;
     int64_t m = first;
-    for (; m + kAtOnce <= last; m += kAtOnce) write<R, kAtOnce>(a, b, m, out);
-    for (; m < last; ++m) write<R, 1>(a, b, m, out);
+    for (; m + kAtOnce <= last; m += kAtOnce) write<R, kAtOnce>(a, b, m, out + m * n_);
+    for (; m < last; ++m) write<R, 1>(a, b, m, out + m * n_);
   }
 
-  // out[m .. m + M)[..]
+  // M rows of out, from m on.
   template <int R, int M>
   FR_FN void write(const T* const* a, const T* const* b, int64_t m, T* out) const {
+    const int64_t size = n_;
+    const T* row[R];
     Vec<T> x[R][M];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
+      row[r] = b[r];
 #pragma GCC unroll 4
       for (int i = 0; i < M; ++i) x[r][i] = splat<Vec<T>>(a[r][m + i]);
     }
@@ -113,27 +117,27 @@ class OuterProduct {
       Vec<T> sum[M] = {};
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
-        Vec<T> y = load(b[r] + n, lanes);
+        Vec<T> y = load(row[r] + n, lanes);
         keep_in_register<M>(y);
 #pragma GCC unroll 4
         for (int i = 0; i < M; ++i) sum[i] += x[r][i] * y;
       }
 #pragma GCC unroll 4
-      for (int i = 0; i < M; ++i) store(out + (m + i) * n_ + n, sum[i], lanes);
+      for (int i = 0; i < M; ++i) store(out + i * size + n, sum[i], lanes);
     };
     int64_t n = 0;
-    for (; n + W <= n_; n += W) columns(n, AllLanes<T>{});
-    if (n < n_) columns(n, n_ - n);
+    for (; n + W <= size; n += W) columns(n, AllLanes<T>{});
+    if (n < size) columns(n, size - n);
   }
 
-  // packed[i] = one vector of a[i], from m on; adds their sum to `sum`, which may be null.
+  // packed[i] = one vector of a[i], from m on; adds their sum to `sum`. Either may be null.
   void pack_vector(const T* const* a, int64_t rows, int64_t m, T* sum, bool begun, T* packed) {
     const int64_t valid = m_ - m;
     Vec<T> total = {};
     for (int64_t i = 0; i < rows; ++i) {
       const Vec<T> x = load(a[i] + m, valid);
       prefetch(a[i] + m + W, min(W, valid - W));
-      store(packed + i * kRows, x);
+      if (packed) store(packed + i * kRows, x);
       total += x;
     }
     if (sum) store(sum, begun ? load(sum, valid) + total : total, valid);
