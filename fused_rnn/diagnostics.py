@@ -50,7 +50,13 @@ def gradient_norms(
         Euclidean norms over the features, [layers * directions, steps, batch].
     """
     h, c = state_gradients(layer, input, loss_fn, hx)
-    return States(h.norm(dim=-1), None if c is None else c.norm(dim=-1))
+    return States(_norm(h), None if c is None else _norm(c))
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    """In float64: squares of vanishing and of exploding gradients leave the range of float32."""
+    norm: Tensor = torch.linalg.vector_norm(gradient, dim=-1, dtype=torch.float64)
+    return norm.to(gradient.dtype)
 
 
 def state_gradients(

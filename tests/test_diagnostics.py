@@ -247,6 +247,16 @@ def test_unbatched_and_norms(case: Case) -> None:
     assert_same(as_results(one), {n: v[..., 0] for n, v in as_results(norms).items()})
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_norms_beyond_the_range_of_squares(scale: float) -> None:
+    case = Case("lstm")
+    layer, x = case.module(fused_rnn, torch.float32), case.input(torch.float32)
+    plain = gradient_norms(layer, x, lambda result: result[0].sum())
+    scaled = gradient_norms(layer, x, lambda result: scale * result[0].sum())
+    torch.testing.assert_close(scaled.h / scale, plain.h)
+    torch.testing.assert_close(scaled.c / scale, plain.c)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_dtype(dtype: torch.dtype) -> None:
     case = Case("gru")
