@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -68,5 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def run_as_program() -> NoReturn:
+    """`main`, for a reader of its output that may go away before the end, such as `head`."""
+    try:
+        try:
+            status = main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left cannot be written, and the interpreter would try once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program()

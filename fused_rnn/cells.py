@@ -18,6 +18,11 @@ GETATTR = torch.nn.Module.__getattr__
 RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
 
 
+def _casts(device: str) -> bool:
+    """Whether autocast will make arguments on this type of device equal in dtype."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 class _RecurrentCell(torch.nn.RNNCellBase):
     """What the cells share: the checks of their arguments and one step of the recurrence."""
 
@@ -35,8 +40,14 @@ class _RecurrentCell(torch.nn.RNNCellBase):
                 "input has inconsistent input_size: "
                 f"got {input.size(-1)} expected {self.input_size}"
             )
+        dtype = self.weight_ih.dtype
+        if input.dtype != dtype and not _casts(input.device.type):
+            raise RuntimeError(
+                f"input: expected dtype {dtype} (that of weight_ih), but got {input.dtype}"
+            )
 
-    def _check_state(self, state: object, name: str) -> None:
+    def _check_state(self, state: object, name: str, leading: torch.Size | None = None) -> None:
+        """`leading` is the batch of the input, once that has been checked."""
         if not isinstance(state, Tensor):
             raise TypeError(f"{name}: expected a Tensor, but got {type(state).__name__}")
         if state.dim() not in (1, 2):
@@ -44,6 +55,9 @@ class _RecurrentCell(torch.nn.RNNCellBase):
             raise ValueError(
                 f"{self._name}: Expected {name} to be 1D or 2D, got {state.dim()}D instead"
             )
+        if leading is not None and state.shape != (*leading, self.hidden_size):
+            expected = [*leading, self.hidden_size]
+            raise RuntimeError(f"{name}: expected shape {expected}, but got {[*state.shape]}")
 
     def _step(
         self, cell: str, input: Tensor, h: Tensor | None, c: Tensor | None
@@ -59,9 +73,9 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         has_c = ops.CELLS[cell]["has_c"]
         self._check_input(input)
         if h is not None or c is not None:
-            self._check_state(h, "hx[0]" if has_c else "hx")
+            self._check_state(h, "hx[0]" if has_c else "hx", input.shape[:-1])
             if has_c:
-                self._check_state(c, "hx[1]")
+                self._check_state(c, "hx[1]", input.shape[:-1])
         batched = input.dim() == 2
         if not batched:
             input = input.unsqueeze(0)

@@ -12,7 +12,8 @@ import torch
 try:
     from onnxscript import ir, opset18
 except ModuleNotFoundError as error:
-    raise ImportError("fused_rnn.onnx needs onnxscript: pip install onnx onnxscript") from error
+    message = "fused_rnn.onnx needs onnxscript: pip install onnx onnxscript (the extra [onnx])"
+    raise ImportError(message) from error
 
 op: Any = opset18  # annotated for scripts, not for a trace
 Value = Any  # ir.Value, which the exporter cannot read from an annotation

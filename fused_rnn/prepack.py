@@ -1,5 +1,7 @@
 """`prepack`: weights packed once for inference on the CPU, instead of in every call."""
 
+import warnings
+
 import torch
 
 from . import ops
@@ -24,7 +26,7 @@ def prepack(model: torch.nn.Module) -> int:
 
     Args:
         model: Any module; it may itself be a recurrent layer or cell. Those of torch.nn are left
-            alone: `convert` comes first.
+            alone, with a warning where there are none of ours: `convert` comes first.
 
     Returns:
         How many weights were packed: parameters on the CPU in float32 or float64. Others work as
@@ -36,7 +38,7 @@ def prepack(model: torch.nn.Module) -> int:
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, but got {type(model).__name__}")
-    count = 0
+    count, ours = 0, False
     for module in model.modules():
         if isinstance(module, RecurrentLayer):
             names = set(module._flat_weights_names)
@@ -44,7 +46,14 @@ def prepack(model: torch.nn.Module) -> int:
             names = WEIGHTS
         else:
             continue
+        ours = True
         for name, weight in module.named_parameters(recurse=False):
             if name in names and name.startswith(("weight_ih", "weight_hh")):
                 count += ops.prepack(weight, module.hidden_size)
+    if not ours:
+        warnings.warn(
+            f"model: expected layers or cells of fused_rnn to prepack, but {type(model).__name__} "
+            "has none; fused_rnn.convert swaps those of torch.nn",
+            stacklevel=2,
+        )
     return count

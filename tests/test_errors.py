@@ -101,12 +101,12 @@ OTHER_BAD_CALLS: dict[str, tuple[Callable[[str], tuple[Any, Any]], type, str]] =
     "state of integers": (
         lambda cell: (torch.ones(2, 3, 5), pair(cell, torch.ones(1, 3, 7).long())),
         RuntimeError,
-        "h_0: expected dtype",
+        "h_0: expected dtype float32 .* got int64",
     ),
     "state of another dtype": (
         lambda cell: (torch.ones(2, 3, 5), pair(cell, torch.ones(1, 3, 7).double())),
         RuntimeError,
-        "h_0: expected dtype",
+        "h_0: expected dtype float32 .* got float64",
     ),
     "state of another device": (
         lambda cell: (torch.ones(2, 3, 5), pair(cell, torch.ones(1, 3, 7, device="meta"))),
@@ -221,6 +221,21 @@ def test_cell_fails_as_in_torch_nn(name: str, bad: str) -> None:
     assert type(errors[0]) is type(errors[1])
     if "rank" in bad:
         assert str(errors[0]) == str(errors[1])
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("input of another dtype", r"input: expected dtype torch.float32 .* got torch.float64"),
+        ("state of wrong features", r"hx.*: expected shape \[3, 7\], but got \[3, 8\]"),
+        ("state of wrong batch", r"hx.*: expected shape \[3, 7\], but got \[2, 7\]"),
+    ],
+)
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_cell_names_the_argument(name: str, bad: str, message: str) -> None:
+    cell = name.removesuffix("Cell").lower()
+    with pytest.raises(RuntimeError, match=message):
+        getattr(fused_rnn, name)(5, 7)(*BAD_CELL_CALLS[bad](cell))
 
 
 @pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])

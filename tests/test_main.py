@@ -1,6 +1,7 @@
 """`python -m fused_rnn`: the environment report and the handling of arguments."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -50,6 +51,17 @@ def test_report_obeys_the_environment():
     assert process.returncode == 0, process.stderr
     assert "ISA in use    generic," in process.stdout
     assert "threads       1;" in process.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["course"]], ids=str)
+def test_a_reader_that_goes_away(command):
+    """As `| head -1` does: no traceback, and the status that a shell gives such a program."""
+    read, write = os.pipe()
+    os.close(read)
+    arguments = [sys.executable, "-m", "fused_rnn", *command]
+    process = subprocess.run(arguments, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (process.returncode, process.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_help_lists_the_commands(capsys):

@@ -1,5 +1,6 @@
 #include "torch/check.h"
 
+#include <c10/core/ScalarType.h>
 #include <c10/core/SymBool.h>
 #include <c10/util/Exception.h>
 
@@ -12,6 +13,9 @@ namespace {
 using c10::SymInt;
 
 bool equal(const SymInt& a, const SymInt& b) { return a.sym_eq(b).expect_true(__FILE__, __LINE__); }
+
+// As Python calls a dtype: float32, not Float.
+std::string name_of(at::ScalarType dtype) { return std::string(c10::getDtypeNames(dtype).first); }
 
 void check_strided(const char* name, const Tensor& tensor) {
   TORCH_CHECK(tensor.defined(), name, ": expected a tensor, but got an undefined one");
@@ -29,7 +33,7 @@ void check_floating(const char* name, const Tensor& tensor) {
   const auto dtype = tensor.scalar_type();
   TORCH_CHECK(
       dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
-      name, ": expected dtype float64, float32, bfloat16 or float16, but got ", dtype);
+      name, ": expected dtype float64, float32, bfloat16 or float16, but got ", name_of(dtype));
 }
 
 // A tensor with the dtype and device of the argument `like`, and this shape.
@@ -41,8 +45,9 @@ class Like {
              const char* meaning, std::optional<at::ScalarType> dtype = std::nullopt) const {
     check_strided(name, tensor);
     const auto expected = dtype.value_or(like_.scalar_type());
-    TORCH_CHECK(tensor.scalar_type() == expected, name, ": expected dtype ", expected, " (for ",
-                name_, " of dtype ", like_.scalar_type(), "), but got ", tensor.scalar_type());
+    TORCH_CHECK(tensor.scalar_type() == expected, name, ": expected dtype ", name_of(expected),
+                " (for ", name_, " of dtype ", name_of(like_.scalar_type()), "), but got ",
+                name_of(tensor.scalar_type()));
     TORCH_CHECK(tensor.device() == like_.device(), name, ": expected device ", like_.device(),
                 " (that of ", name_, "), but got ", tensor.device());
     bool fits = tensor.dim() == static_cast<int64_t>(shape.size());
@@ -73,7 +78,7 @@ void check_batch_sizes_type(const MaybeTensor& batch_sizes, const Tensor& rows_l
   if (!defined(batch_sizes)) return;
   check_strided("batch_sizes", *batch_sizes);
   TORCH_CHECK(batch_sizes->scalar_type() == at::kLong,
-              "batch_sizes: expected dtype int64, but got ", batch_sizes->scalar_type());
+              "batch_sizes: expected dtype int64, but got ", name_of(batch_sizes->scalar_type()));
   TORCH_CHECK(batch_sizes->device().is_cpu() ||
                   (batch_sizes->device().is_meta() && rows_like.device().is_meta()),
               "batch_sizes: expected a tensor on the CPU, but got one on ", batch_sizes->device());

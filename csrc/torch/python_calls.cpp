@@ -105,10 +105,15 @@ PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   if (!in.plain(7, {0, 1, 3, 5}, /*bools=*/0)) Py_RETURN_NONE;
   const Tensor &input = in.tensor(0), &weight_ih = in.tensor(1), &h = in.tensor(3);
   const auto bias_ih = in.maybe(2), c = in.maybe(4), bias_hh = in.maybe(6);
-  const bool has_c = Cells::kInfo[find_cell(in.text(7))].has_c;
+  const CellInfo& cell = Cells::kInfo[find_cell(in.text(7))];
+  const auto is_state = [&](const Tensor& state) {
+    return is_dense(state, 2) && state.sym_size(0) == input.sym_size(0) &&
+           state.sym_size(1) * cell.gates == weight_ih.sym_size(0);
+  };
   if (!is_dense(input, 2) || !is_dense(weight_ih, 2) ||
-      input.sym_size(1) != weight_ih.sym_size(1) || !is_dense(h, 2) || c.has_value() != has_c ||
-      (has_c && !is_dense(*c, 2))) {
+      input.scalar_type() != weight_ih.scalar_type() ||
+      input.sym_size(1) != weight_ih.sym_size(1) || !is_state(h) || c.has_value() != cell.has_c ||
+      (c && !is_state(*c))) {
     Py_RETURN_NONE;
   }
   const auto [output, h_n, c_n] =
