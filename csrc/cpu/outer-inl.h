@@ -64,7 +64,7 @@ class OuterProduct {
            T* sums, bool begun, T* packed) {
     if (out && !begun && 0 < rows && rows <= kFew) {
       for (int64_t v = first; sums && v < last; ++v) {
-        pack_vector(a, rows, v * W, sums + v * W, begun, nullptr);
+        pack_vectors<1>(a, rows, v * W, sums + v * W, begun, nullptr);
       }
       return with_constant<kFew>(rows, [&](auto r) __attribute__((always_inline)) {
         write_all<r>(a, b, first * W, min(last * W, m_), out);
@@ -79,9 +79,9 @@ class OuterProduct {
     }
     for (int64_t v = first; v < last; v += U) {
       const int64_t m = v * W, count = min(kRows, min(last * W, m_) - m);
-      for (int u = 0; u * W < count; ++u) {
-        pack_vector(a, rows, m + u * W, offset(sums, m + u * W), begun, packed_a + u * W);
-      }
+      with_constant<U>(ceil_div(count, W), [&](auto width) __attribute__((always_inline)) {
+        pack_vectors<width>(a, rows, m, offset(sums, m), begun, packed_a);
+      });
       for (int64_t p = 0; out && p < panels_; ++p) {
         with_constant<V>(vectors(p), [&](auto width) __attribute__((always_inline)) {
           panel<width>(p, rows, m, static_cast<int>(count), out, begun, packed_a,
@@ -130,17 +130,24 @@ class OuterProduct {
     if (n < size) columns(n, size - n);
   }
 
-  // packed[i] = one vector of a[i], from m on; adds their sum to `sum`. Either may be null.
-  void pack_vector(const T* const* a, int64_t rows, int64_t m, T* sum, bool begun, T* packed) {
+  // packed[i] = `width` vectors of a[i], from m on; adds their sum to `sums`. Either may be null.
+  template <int width>
+  void pack_vectors(const T* const* a, int64_t rows, int64_t m, T* sums, bool begun, T* packed) {
     const int64_t valid = m_ - m;
-    Vec<T> total = {};
+    Vec<T> total[width] = {};
     for (int64_t i = 0; i < rows; ++i) {
-      const Vec<T> x = load(a[i] + m, valid);
-      prefetch(a[i] + m + W, min(W, valid - W));
-      if (packed) store(packed + i * kRows, x);
-      total += x;
+      prefetch(a[i] + m + width * W, min(width * W, valid - width * W));
+#pragma GCC unroll 4
+      for (int v = 0; v < width; ++v) {
+        const Vec<T> x = load(a[i] + m + v * W, valid - v * W);
+        if (packed) store(packed + i * kRows + v * W, x);
+        total[v] += x;
+      }
     }
-    if (sum) store(sum, begun ? load(sum, valid) + total : total, valid);
+    for (int v = 0; sums && v < width; ++v) {
+      const int64_t n = valid - v * W;
+      store(sums + v * W, begun ? load(sums + v * W, n) + total[v] : total[v], n);
+    }
   }
 
   int64_t packed_size() const { return block_ * (kRows + panels_ * V * W); }

@@ -59,7 +59,7 @@ constexpr int64_t kSummands = 256;
 // So many k before they are used, values of the panel are asked for to be in the L2 cache: where panels
 // come from L3, the processor's own prefetching leaves the tiles waiting.
 constexpr int64_t kAhead = 64;
-// Asking costs less than it saves only in a tile of so many multiplications a k, of AVX-512's then.
+// That costs less than it saves only in a tile of so many multiplications a k, of AVX-512's then.
 constexpr int kWorthAsking = 16;
 
 // Rows of memory that are read or written after a tile, and perhaps in L3: it asks for one with every k, so
@@ -137,11 +137,7 @@ FR_FN void tile(int rows, const Term<T> (&terms)[N], Rows<const T> init, Rows<T>
   if constexpr (R < kTileRows<V>) {
     if (rows > R) return tile<V, R + 1>(rows, terms, init, out, soon);
   }
-  if constexpr (R * V >= kWorthAsking) {
-    tile<R, V>(terms, init, out, soon);
-  } else {
-    tile<R, V>(terms, init, out, Nothing{});
-  }
+  tile<R, V>(terms, init, out, soon);
 }
 
 // The rows of a tile's result, where those are in memory.
