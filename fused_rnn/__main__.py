@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -76,12 +77,24 @@ def run_as_program() -> NoReturn:
         try:
             status = main()
         finally:
-            sys.stdout.flush()
+            if sys.stdout:
+                sys.stdout.flush()
     except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
         # What is left cannot be written, and the interpreter would try once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     sys.exit(status)
+
+
+def _reader_is_gone() -> bool:
+    """Whether it is standard output that broke: a pipe that nobody reads is in a state of error."""
+    if not sys.stdout:
+        return False
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    return bool(output.poll(0))
 
 
 if __name__ == "__main__":

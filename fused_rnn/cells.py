@@ -18,9 +18,30 @@ GETATTR = torch.nn.Module.__getattr__
 RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu"}
 
 
-def _casts(device: str) -> bool:
-    """Whether autocast will make arguments on this type of device equal in dtype."""
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+def _check_agreement(
+    input: Tensor, states: dict[str, Tensor | None], weight_ih: Tensor, weight_hh: Tensor
+) -> None:
+    """That the input goes with the weights and the states, where there are any, with the input."""
+    _check_like("input", input, "weight_ih", weight_ih)
+    shape = [*input.shape[:-1], weight_hh.size(-1)]
+    for name, state in states.items():
+        if state is None:
+            continue
+        _check_like(name, state, "input", input)
+        if [*state.shape] != shape:
+            raise RuntimeError(f"{name}: expected shape {shape}, but got {[*state.shape]}")
+
+
+def _check_like(name: str, tensor: Tensor, other: str, like: Tensor) -> None:
+    """That a tensor has the dtype, unless autocast will see to that, and the device of another."""
+    device = tensor.device.type
+    casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    for what in ("device", "dtype"):
+        expected, got = (str(getattr(t, what)).removeprefix("torch.") for t in (like, tensor))
+        if got != expected and not (casts and what == "dtype"):
+            raise RuntimeError(
+                f"{name}: expected {what} {expected} (that of {other}), but got {got}"
+            )
 
 
 class _RecurrentCell(torch.nn.RNNCellBase):
@@ -40,14 +61,8 @@ class _RecurrentCell(torch.nn.RNNCellBase):
                 "input has inconsistent input_size: "
                 f"got {input.size(-1)} expected {self.input_size}"
             )
-        dtype = self.weight_ih.dtype
-        if input.dtype != dtype and not _casts(input.device.type):
-            raise RuntimeError(
-                f"input: expected dtype {dtype} (that of weight_ih), but got {input.dtype}"
-            )
 
-    def _check_state(self, state: object, name: str, leading: torch.Size | None = None) -> None:
-        """`leading` is the batch of the input, once that has been checked."""
+    def _check_state(self, state: object, name: str) -> None:
         if not isinstance(state, Tensor):
             raise TypeError(f"{name}: expected a Tensor, but got {type(state).__name__}")
         if state.dim() not in (1, 2):
@@ -55,9 +70,6 @@ class _RecurrentCell(torch.nn.RNNCellBase):
             raise ValueError(
                 f"{self._name}: Expected {name} to be 1D or 2D, got {state.dim()}D instead"
             )
-        if leading is not None and state.shape != (*leading, self.hidden_size):
-            expected = [*leading, self.hidden_size]
-            raise RuntimeError(f"{name}: expected shape {expected}, but got {[*state.shape]}")
 
     def _step(
         self, cell: str, input: Tensor, h: Tensor | None, c: Tensor | None
@@ -67,15 +79,16 @@ class _RecurrentCell(torch.nn.RNNCellBase):
         w_ih, b_ih, w_hh, b_hh = self._weights_by_attribute() if compiling else self._weights()
         if not compiling:
             # What is nearly always right is seen there to be so; if not, the checks below say why.
-            state = ops.plain_step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
-            if state is not None:
-                return state
-        has_c = ops.CELLS[cell]["has_c"]
+            result = ops.plain_step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
+            if result is not None:
+                return result
+        states = {"hx[0]": h, "hx[1]": c} if ops.CELLS[cell]["has_c"] else {"hx": h}
         self._check_input(input)
         if h is not None or c is not None:
-            self._check_state(h, "hx[0]" if has_c else "hx", input.shape[:-1])
-            if has_c:
-                self._check_state(c, "hx[1]", input.shape[:-1])
+            for name, state in states.items():
+                self._check_state(state, name)
+        if not compiling:  # if so the op checks: sizes may be unknown
+            _check_agreement(input, states, w_ih, w_hh)
         batched = input.dim() == 2
         if not batched:
             input = input.unsqueeze(0)
@@ -83,7 +96,7 @@ class _RecurrentCell(torch.nn.RNNCellBase):
             c = c if c is None else c.unsqueeze(0)
         if h is None:
             h = input.new_zeros(input.size(0), self.hidden_size)
-            c = h if has_c else None
+            c = h if len(states) == 2 else None
         h, c = ops.step(input, w_ih, b_ih, h, c, w_hh, b_hh, cell)
         if batched:
             return h, c

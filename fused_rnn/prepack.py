@@ -26,7 +26,7 @@ def prepack(model: torch.nn.Module) -> int:
 
     Args:
         model: Any module; it may itself be a recurrent layer or cell. Those of torch.nn are left
-            alone, with a warning where there are none of ours: `convert` comes first.
+            alone, with a warning if nothing is packed: `convert` comes first.
 
     Returns:
         How many weights were packed: parameters on the CPU in float32 or float64. Others work as
@@ -38,22 +38,22 @@ def prepack(model: torch.nn.Module) -> int:
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, but got {type(model).__name__}")
-    count, ours = 0, False
+    count, others = 0, False
     for module in model.modules():
         if isinstance(module, RecurrentLayer):
             names = set(module._flat_weights_names)
         elif isinstance(module, _RecurrentCell):
             names = WEIGHTS
         else:
+            others |= isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase)
             continue
-        ours = True
         for name, weight in module.named_parameters(recurse=False):
             if name in names and name.startswith(("weight_ih", "weight_hh")):
                 count += ops.prepack(weight, module.hidden_size)
-    if not ours:
+    if others and count == 0:
         warnings.warn(
             f"model: expected layers or cells of fused_rnn to prepack, but {type(model).__name__} "
-            "has none; fused_rnn.convert swaps those of torch.nn",
+            "has torch.nn's; fused_rnn.convert swaps them",
             stacklevel=2,
         )
     return count

@@ -228,9 +228,19 @@ class Counted(torch.nn.Module):
     [(torch.ones(2, 5),), (torch.ones(5),), (torch.ones(2, 5), torch.ones(2, 4))],
     ids=["zeros", "unbatched", "hx"],
 )
-def test_a_weight_of_a_cell_is_computed_once(arguments: tuple[Tensor, ...]) -> None:
+@pytest.mark.parametrize("weight", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+def test_a_weight_of_a_cell_is_computed_once(arguments: tuple[Tensor, ...], weight: str) -> None:
     cell, counted = fused_rnn.GRUCell(5, 4), Counted()
-    parametrize.register_parametrization(cell, "weight_hh", counted)
+    parametrize.register_parametrization(cell, weight, counted)
     counted.calls = 0
     cell(*arguments)
     assert counted.calls == 1
+
+
+def test_a_step_under_autocast_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its input and its state come in another dtype than its weights."""
+    cell, x, h = fused_rnn.GRUCell(5, 4), torch.ones(2, 5), torch.ones(2, 4)
+    monkeypatch.setattr(cell, "_check_input", None)  # where a step goes that is not
+    with torch.autocast("cpu"):
+        assert cell(x.bfloat16(), h.bfloat16()).dtype == torch.bfloat16
+        assert cell(x, h.bfloat16()).dtype == torch.bfloat16

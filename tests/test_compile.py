@@ -248,3 +248,19 @@ def test_fake_tensors(cell: str) -> None:
     for name, value in real.items():
         assert (fake[name].shape, fake[name].dtype) == (value.shape, value.dtype)
         assert fake[name].stride() == value.stride()
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_a_cell_over_sizes_that_only_the_data_tell(name: str) -> None:
+    """torch.nn's cells compare them as they compile, which fails; ours leave that to the op."""
+    cell = getattr(fused_rnn, name)(5, 7)
+
+    def step(x: Tensor, h: Tensor, mask: Tensor, other: Tensor) -> Tensor:
+        x, h = x[mask.nonzero().squeeze(1)], h[other.nonzero().squeeze(1)]
+        result = cell(x, (h, h) if name == "LSTMCell" else h)
+        return result[0] if name == "LSTMCell" else result
+
+    x, h, mask = torch.randn(3, 5), torch.randn(3, 7), torch.tensor([True, False, True])
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x, h, mask, mask), step(x, h, mask, mask))

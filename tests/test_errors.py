@@ -203,6 +203,15 @@ BAD_CELL_CALLS: dict[str, Callable[[str], tuple[Any, Any]]] = {
     "input of rank 0": lambda cell: (torch.ones(()), None),
     "input of wrong features": lambda cell: (torch.ones(3, 6), None),
     "input of another dtype": lambda cell: (torch.ones(3, 5).double(), None),
+    "input of another device": lambda cell: (torch.ones(3, 5, device="meta"), None),
+    "state of another dtype": lambda cell: (
+        torch.ones(3, 5),
+        pair(cell, torch.ones(3, 7).double()),
+    ),
+    "state of another device": lambda cell: (
+        torch.ones(3, 5),
+        pair(cell, torch.ones(3, 7, device="meta")),
+    ),
     "state of rank 3": lambda cell: (torch.ones(3, 5), pair(cell, torch.ones(1, 3, 7))),
     "state of wrong features": lambda cell: (torch.ones(3, 5), pair(cell, torch.ones(3, 8))),
     "state of wrong batch": lambda cell: (torch.ones(3, 5), pair(cell, torch.ones(2, 7))),
@@ -226,7 +235,10 @@ def test_cell_fails_as_in_torch_nn(name: str, bad: str) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ("input of another dtype", r"input: expected dtype torch.float32 .* got torch.float64"),
+        ("input of another dtype", r"input: expected dtype float32 .* got float64"),
+        ("input of another device", r"input: expected device cpu .* got meta"),
+        ("state of another dtype", r"hx.*: expected dtype float32 .* got float64"),
+        ("state of another device", r"hx.*: expected device cpu .* got meta"),
         ("state of wrong features", r"hx.*: expected shape \[3, 7\], but got \[3, 8\]"),
         ("state of wrong batch", r"hx.*: expected shape \[3, 7\], but got \[2, 7\]"),
     ],

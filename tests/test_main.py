@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+import fused_rnn.__main__
 from fused_rnn import _C
 from fused_rnn.__main__ import main
 
@@ -62,6 +63,21 @@ def test_a_reader_that_goes_away(command):
     process = subprocess.run(arguments, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (process.returncode, process.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_no_output_at_all():
+    command = f"{sys.executable} -m fused_rnn >&-"
+    process = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_another_pipe_that_breaks_is_an_error(monkeypatch):
+    def broken():
+        raise BrokenPipeError("of a worker")
+
+    monkeypatch.setattr(fused_rnn.__main__, "main", broken)
+    with pytest.raises(BrokenPipeError, match="of a worker"):
+        fused_rnn.__main__.run_as_program()
 
 
 def test_help_lists_the_commands(capsys):

@@ -198,8 +198,9 @@ def test_what_is_packed() -> None:
     with FakeTensorMode():
         assert fused_rnn.prepack(fused_rnn.LSTM(3, 4)) == 0
     assert fused_rnn.prepack(fused_rnn.LSTM(3, 4, device="meta")) == 0
-    with pytest.warns(UserWarning, match="model: expected layers .* but LSTM has none"):
+    with pytest.warns(UserWarning, match="model: expected layers .* but LSTM has torch.nn's"):
         assert fused_rnn.prepack(nn.LSTM(4, 4)) == 0
+    assert fused_rnn.prepack(nn.Linear(4, 4)) == 0
     with torch.inference_mode():
         assert fused_rnn.prepack(fused_rnn.LSTM(3, 4)) == 0
 

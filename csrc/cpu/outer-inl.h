@@ -137,14 +137,16 @@ class OuterProduct {
     Vec<T> total[width] = {};
     for (int64_t i = 0; i < rows; ++i) {
       prefetch(a[i] + m + width * W, min(width * W, valid - width * W));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < width; ++v) {
         const Vec<T> x = load(a[i] + m + v * W, valid - v * W);
         if (packed) store(packed + i * kRows + v * W, x);
         total[v] += x;
       }
     }
-    for (int v = 0; sums && v < width; ++v) {
+    if (!sums) return;
+#pragma GCC unroll 8
+    for (int v = 0; v < width; ++v) {
       const int64_t n = valid - v * W;
       store(sums + v * W, begun ? load(sums + v * W, n) + total[v] : total[v], n);
     }

@@ -59,8 +59,8 @@ constexpr int64_t kSummands = 256;
 // So many k before they are used, values of the panel are asked for to be in the L2 cache: where panels
 // come from L3, the processor's own prefetching leaves the tiles waiting.
 constexpr int64_t kAhead = 64;
-// That costs less than it saves only in a tile of so many multiplications a k, of AVX-512's then.
-constexpr int kWorthAsking = 16;
+// Asking for the panel pays in tiles of at least so many multiplications a k: none of AVX2's has them.
+constexpr int kWorthAskingForPanel = 16;
 
 // Rows of memory that are read or written after a tile, and perhaps in L3: it asks for one with every k, so
 // that they come beside its products and not after them.
@@ -94,7 +94,7 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
         b[v] = load(panel.data + v * W);
-        if (R * V >= kWorthAsking && v * kVectorBytes % 64 == 0) {
+        if (R * V >= kWorthAskingForPanel && v * kVectorBytes % 64 == 0) {
           prefetch(panel.data + kAhead * panel.row + v * W, W);
         }
         if constexpr ((R + 1) * V < kRegisters) keep_in_register<R>(b[v]);

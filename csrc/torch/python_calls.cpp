@@ -2,6 +2,7 @@
 // After Python's.
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <ATen/TracerMode.h>
+#include <ATen/autocast_mode.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/utils/python_numbers.h>
@@ -98,6 +99,14 @@ PyObject* layer(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   END_HANDLE_TH_ERRORS
 }
 
+// Whether two tensors are on one device and of one dtype, or of those that autocast makes one.
+bool goes_with(const Tensor& a, const Tensor& b) {
+  const auto device = a.device().type();
+  return a.device() == b.device() &&
+         (a.scalar_type() == b.scalar_type() || (at::autocast::is_autocast_available(device) &&
+                                                 at::autocast::is_autocast_enabled(device)));
+}
+
 // step(input, weight_ih, bias_ih, h, c, weight_hh, bias_hh, cell) of input [batch, features]
 PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   HANDLE_TH_ERRORS
@@ -108,10 +117,9 @@ PyObject* step(PyObject*, PyObject* const* objects, Py_ssize_t count) {
   const CellInfo& cell = Cells::kInfo[find_cell(in.text(7))];
   const auto is_state = [&](const Tensor& state) {
     return is_dense(state, 2) && state.sym_size(0) == input.sym_size(0) &&
-           state.sym_size(1) * cell.gates == weight_ih.sym_size(0);
+           state.sym_size(1) * cell.gates == weight_ih.sym_size(0) && goes_with(state, input);
   };
-  if (!is_dense(input, 2) || !is_dense(weight_ih, 2) ||
-      input.scalar_type() != weight_ih.scalar_type() ||
+  if (!is_dense(input, 2) || !is_dense(weight_ih, 2) || !goes_with(weight_ih, input) ||
       input.sym_size(1) != weight_ih.sym_size(1) || !is_state(h) || c.has_value() != cell.has_c ||
       (c && !is_state(*c))) {
     Py_RETURN_NONE;
@@ -172,7 +180,7 @@ PyMethodDef kPythonCalls[] = {
            "torch.ops.fused_rnn.layer for plain tensors; None where only that will do."),
     method("step", step,
            "(h, c) after one step of layer for input [batch, features], likewise; None too where a "
-           "rank or the number of features is wrong."),
+           "rank, size, dtype or device is wrong."),
     method("stack", stack,
            "functional.stack of dense input without dropout, likewise; None too where torch.nn has "
            "words."),
