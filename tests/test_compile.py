@@ -260,7 +260,8 @@ def test_a_cell_over_sizes_that_only_the_data_tell(name: str) -> None:
         result = cell(x, (h, h) if name == "LSTMCell" else h)
         return result[0] if name == "LSTMCell" else result
 
-    x, h, mask = torch.randn(3, 5), torch.randn(3, 7), torch.tensor([True, False, True])
+    x, h = torch.randn(3, 5), torch.randn(3, 7)
+    mask, other = torch.tensor([[True, False, True], [True, True, False]])
     with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
         compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
-        torch.testing.assert_close(compiled(x, h, mask, mask), step(x, h, mask, mask))
+        torch.testing.assert_close(compiled(x, h, mask, other), step(x, h, mask, other))
