@@ -34,14 +34,16 @@ def _check_agreement(
 
 def _check_like(name: str, tensor: Tensor, other: str, like: Tensor) -> None:
     """That a tensor has the dtype, unless autocast will see to that, and the device of another."""
-    device = tensor.device.type
-    casts = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    for what in ("device", "dtype"):
-        expected, got = (str(getattr(t, what)).removeprefix("torch.") for t in (like, tensor))
-        if got != expected and not (casts and what == "dtype"):
-            raise RuntimeError(
-                f"{name}: expected {what} {expected} (that of {other}), but got {got}"
-            )
+    if tensor.device != like.device:
+        raise RuntimeError(
+            f"{name}: expected device {like.device} (that of {other}), but got {tensor.device}"
+        )
+    if tensor.dtype != like.dtype:
+        device = tensor.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            return
+        expected, got = (str(t.dtype).removeprefix("torch.") for t in (like, tensor))
+        raise RuntimeError(f"{name}: expected dtype {expected} (that of {other}), but got {got}")
 
 
 class _RecurrentCell(torch.nn.RNNCellBase):

@@ -240,7 +240,7 @@ def test_a_weight_of_a_cell_is_computed_once(arguments: tuple[Tensor, ...], weig
 def test_a_step_under_autocast_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its input and its state come in another dtype than its weights."""
     cell, x, h = fused_rnn.GRUCell(5, 4), torch.ones(2, 5), torch.ones(2, 4)
-    monkeypatch.setattr(cell, "_check_input", None)  # where a step goes that is not
+    monkeypatch.setattr(cell, "_check_input", None)  # the long way calls it
     with torch.autocast("cpu"):
         assert cell(x.bfloat16(), h.bfloat16()).dtype == torch.bfloat16
         assert cell(x, h.bfloat16()).dtype == torch.bfloat16
