@@ -48,6 +48,21 @@ def isa_objects() -> list[Path]:
     return [path for path in object_files("cpu") if "avx" in path.name]
 
 
+def innermost_loops(code: str) -> list[str]:
+    """The instructions between a jump backward and its target that hold no other such jump."""
+    lines = re.findall(r"^ *([0-9a-f]+):\t(.*)$", code, re.M)
+    line_at = {address: i for i, (address, _) in enumerate(lines)}
+    jumps = [(i, re.match(r"j\w+ +([0-9a-f]+)", text)) for i, (_, text) in enumerate(lines)]
+    loops, last_end = [], -1
+    for end, jump in jumps:
+        first = line_at.get(jump[1], end + 1) if jump else end + 1
+        if last_end < first <= end:
+            loops.append("\n".join(text for _, text in lines[first : end + 1]))
+        if first <= end:
+            last_end = end
+    return loops
+
+
 x86_linux = pytest.mark.skipif(
     platform.machine() != "x86_64" or sys.platform != "linux", reason="reads x86-64 ELF objects"
 )
@@ -208,6 +223,25 @@ def test_isa_objects_are_vectorised() -> None:
             assert re.search(rf"vfmadd\d+{suffix} .*%{register}", code), (path.name, suffix)
         undefined = run_binutils("nm", "-u", str(path))
         assert not re.findall(r"\b(?:exp|tanh)f?\b", undefined), path.name
+
+
+@x86_linux
+@pytest.mark.skipif(not _C.build_info()["compiler"].startswith("gcc"), reason="reads gcc's loops")
+def test_tiles_loops_stay_in_registers() -> None:
+    """Nothing in the loops of the largest tiles is read back from the stack or another register."""
+    for path in isa_objects():
+        code = run_binutils("objdump", "-dC", "--no-show-raw-insn", str(path))
+        sizes = {"6, 4", "8, 3"} if "avx512" in path.name else {"3, 4", "4, 3", "6, 2"}
+        for size in sizes:
+            loops = [
+                loop
+                for body in re.findall(rf"::tile<{size}, \d, float.*>:\n((?:.+\n)+)", code)
+                for loop in innermost_loops(body)
+                if "vfmadd" in loop
+            ]
+            assert loops, (path.name, size)
+            for loop in loops:
+                assert not re.search(r"\(%rsp|\(%rbp|vmovq|vmovd\b", loop), (path.name, size, loop)
 
 
 @x86_linux

@@ -4,21 +4,19 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// Runs the tile so many times and returns the floating-point operations it did.
+// Runs the tile so many times and returns the floating-point operations it did. Every k has the same values.
 template <class T>
 int64_t saturate(int64_t times) {
   constexpr int V = RightMatrix<T>::V, R = kTileRows<V>;
-  constexpr int64_t W = kLanes<T>, k = 64;
-  alignas(64) T a[R * k] = {}, panel[k * V * W] = {}, out[R * V * W];
-  constexpr int kTerms = 8;
-  Term<T> terms[kTerms];
-  for (Term<T>& term : terms) term = {{a, k, 1}, {panel, V * W}, k};
+  constexpr int64_t k = 2 * kSummands;
+  alignas(64) T a[R] = {}, panel[V * kLanes<T>] = {}, out[R * V * kLanes<T>];
+  const Term<T> term[] = {{{a, 1, 0}, {panel, 0}, k}};
   for (int64_t i = 0; i < times; ++i) {
-    tile<R, V>(terms, {nullptr, 0}, {out, V * W}, Nothing{});
+    tile<R, V>(term, {nullptr, 0}, {out, V * kLanes<T>}, Nothing{});
     // May read the result and change the operands, as far as the compiler knows.
     asm volatile("" ::"r"(a), "r"(panel), "r"(out) : "memory");
   }
-  return times * 2 * R * V * W * k * kTerms;
+  return times * 2 * R * V * kLanes<T> * k;
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA
