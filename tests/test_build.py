@@ -52,14 +52,15 @@ def innermost_loops(code: str) -> list[str]:
     """The instructions between a jump backward and its target that hold no other such jump."""
     lines = re.findall(r"^ *([0-9a-f]+):\t(.*)$", code, re.M)
     line_at = {address: i for i, (address, _) in enumerate(lines)}
-    jumps = [(i, re.match(r"j\w+ +([0-9a-f]+)", text)) for i, (_, text) in enumerate(lines)]
     loops, last_end = [], -1
-    for end, jump in jumps:
+    for end, (_, instruction) in enumerate(lines):
+        jump = re.match(r"j\w+ +([0-9a-f]+)", instruction)
         first = line_at.get(jump[1], end + 1) if jump else end + 1
-        if last_end < first <= end:
+        if first > end:
+            continue
+        if last_end < first:
             loops.append("\n".join(text for _, text in lines[first : end + 1]))
-        if first <= end:
-            last_end = end
+        last_end = end
     return loops
 
 
