@@ -22,7 +22,7 @@ import torch
 Run = Callable[[], Any]
 
 MIN_SAMPLE = 2e-3  # seconds; far above the clock's resolution and a timer interrupt
-MIN_ROUNDS = 8  # the fastest half of 4 is 2, and a neighbour of a second or two takes three
+MIN_ROUNDS = 8  # a neighbour of a second or two spoils three samples of a slow point
 FREED_BEFORE = 28 << 20  # bytes; glibc's thresholds grow with what is freed, up to arrays of 32 MiB
 LONG_CALL = 0.1  # seconds; cold caches are lost in a call that takes longer
 PAUSE = 3e-3  # seconds; lets the spinning worker threads of the last contestant go to sleep

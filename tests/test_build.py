@@ -227,21 +227,19 @@ def test_isa_objects_are_vectorised() -> None:
 
 
 @x86_linux
-@pytest.mark.skipif(not _C.build_info()["compiler"].startswith("gcc"), reason="reads gcc's loops")
-def test_tiles_loops_stay_in_registers() -> None:
-    """Nothing in the loops of the largest tiles is read back from the stack or another register."""
+@pytest.mark.skipif(
+    not _C.build_info()["compiler"].startswith("gcc 12"), reason="reads loops of gcc 12"
+)
+def test_largest_tiles_spill_nothing() -> None:
+    """In their innermost loops; the one that asks for rows as well holds another loop."""
     for path in isa_objects():
         code = run_binutils("objdump", "-dC", "--no-show-raw-insn", str(path))
         sizes = {"6, 4", "8, 3"} if "avx512" in path.name else {"3, 4", "4, 3", "6, 2"}
         for size in sizes:
-            loops = [
-                loop
-                for body in re.findall(rf"::tile<{size}, \d, float.*>:\n((?:.+\n)+)", code)
-                for loop in innermost_loops(body)
-                if "vfmadd" in loop
-            ]
+            bodies = re.findall(rf"::tile<{size}, \d, [fd].*>:\n((?:.+\n)+)", code)
+            loops = [loop for body in bodies for loop in innermost_loops(body) if "vfmadd" in loop]
             assert loops, (path.name, size)
-            for loop in loops:
+            for loop in loops:  # these functions realign their stack: %rbp is its frame
                 assert not re.search(r"\(%rsp|\(%rbp|vmovq|vmovd\b", loop), (path.name, size, loop)
 
 

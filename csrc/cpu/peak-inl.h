@@ -4,7 +4,8 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// Runs the tile so many times and returns the floating-point operations it did. Every k has the same values.
+// Runs the tile so many times and returns the floating-point operations it did. Strides of 0: every k reads
+// the same few lines, so that only multiply-adds, and a sum's way to out, can bound it.
 template <class T>
 int64_t saturate(int64_t times) {
   constexpr int V = RightMatrix<T>::V, R = kTileRows<V>;

@@ -52,7 +52,8 @@ FR_FN void keep_in_register(V& value) {
 #endif
 }
 
-// For a pointer that gcc would otherwise make of another and an offset, one register for each offset.
+// Hides that a pointer is another plus an offset: gcc would use the other one, and a register for each row's
+// offset from it.
 template <class T>
 FR_FN void keep_apart(T*& pointer) {
   asm("" : "+r"(pointer));
@@ -95,7 +96,7 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
     Left<T> a = terms[i].a;
     Panel<T> panel = terms[i].panel;
     int64_t left = terms[i].k;
-    // The offsets of 8 rows would not fit the registers (8 x 3 ran at 96% of the peak): the upper rows
+    // The offsets of 8 rows would not fit the registers (8 x 3 ran at 93-97% of the peak): the upper rows
     // have a base of their own.
     constexpr int kLower = R > 6 ? 4 : R;
     const T* upper = a.data + (R > kLower ? kLower * a.row : 0);
