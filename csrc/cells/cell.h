@@ -9,7 +9,9 @@
 //   kReadsBefore, kReadsAfter   whether before.h, after.h are read
 //   kProjects   a projection may follow; hidden(tape, c) then says h again
 //
-//   step(x, r, before, tape) -> the state after; x may be of a type of its own (dual.h)
+//   step(x, r, before, tape) -> the state after; x may be of a type of its own (dual.h). Where the last
+//               activation waits for others it is two parts, so that the first can be done for many units
+//               before the second: prepare(x, r, before, tape) -> Last, finish(Last, before, tape) -> State
 //   step_backward(tape, before, after, grad, dx, dr) -> the gradient that reaches `before` directly
 //               (what reaches it through r is left to the matrix product with dr)
 //   recall(tape, after, x, r)   step's arguments, as far as they are left: x[g] becomes the value of the
@@ -22,6 +24,20 @@ namespace fused_rnn {
 template <class T>
 struct State {
   T h, c;
+};
+
+template <class X, class T>
+struct Last {  // what the last activation is of, and the gate it goes through
+  X argument;
+  T gate;
+};
+
+template <class Cell>
+struct InTwoParts {
+  template <class X, class T>
+  FR_FN static State<T> step(const X* x, const T* r, State<T> before, T* tape) {
+    return Cell::finish(Cell::prepare(x, r, before, tape), before, tape);
+  }
 };
 
 }  // namespace fused_rnn

@@ -5,19 +5,22 @@
 
 namespace fused_rnn {
 
-struct Lstm {
+struct Lstm : InTwoParts<Lstm> {
   static constexpr const char* kName = "lstm";
-  static constexpr int kGates = 4, kTape = 4;  // i, f, g, o
+  static constexpr int kGates = 4, kTape = 4, kPrepared = 4;  // i, f, g, o
   static constexpr bool kHasC = true, kSameGates = true, kProjects = true;
   static constexpr bool kReadsBefore = false, kReadsAfter = false;
 
   template <class X, class T>
-  FR_FN static State<T> step(const X* x, const T* r, State<T> before, T* tape) {
+  FR_FN static Last<T, T> prepare(const X* x, const T* r, State<T> before, T* tape) {
     const T i = sigmoid(x[0] + r[0]), f = sigmoid(x[1] + r[1]);
     const T g = tanh(x[2] + r[2]), o = sigmoid(x[3] + r[3]);
     tape[0] = i, tape[1] = f, tape[2] = g, tape[3] = o;
-    const T c = f * before.c + i * g;
-    return {hidden(tape, c), c};
+    return {f * before.c + i * g, o};
+  }
+  template <class T>
+  FR_FN static State<T> finish(Last<T, T> c, State<T>, T*) {
+    return {c.gate * tanh(c.argument), c.argument};
   }
 
   template <class T>
@@ -28,7 +31,7 @@ struct Lstm {
   // h from the tape and c: what a projection's gradient needs again.
   template <class T>
   FR_FN static T hidden(const T* tape, T c) {
-    return tape[3] * tanh(c);
+    return finish(Last<T, T>{c, tape[3]}, State<T>{}, static_cast<T*>(nullptr)).h;
   }
 
   template <class T>

@@ -119,7 +119,7 @@ FR_FN Exp<T> exp_parts(T x) {
 template <class T>
 FR_FN T sigmoid(T x) {
   using C = ExpConstants<Element<T>>;
-  const Exp<T> e = exp_parts(clamp(-x, C::kLow, C::kHigh));
+  const Exp<T> e = exp_parts(-clamp(x, -C::kHigh, -C::kLow));
   return Element<T>(1) / (Element<T>(1) + e.scale * (Element<T>(1) + e.m));
 }
 

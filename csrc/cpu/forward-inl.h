@@ -122,13 +122,9 @@ class ForwardPass {
 
   // The input's bias and the state's; their sum and the input's where one tile makes both parts.
   void pack_bias(int64_t p) const {
-    T* at = bias_ + p * V * W;
-    for (int64_t v = 0; v < panels_.width(p); ++v) {
-      const Vec<T> x = panels_.bias(p, v, f_.xg ? nullptr : f_.bias_ih);
-      const Vec<T> r = panels_.bias(p, v, f_.bias_hh);
-      store(at + v * W, x);
-      store(at + panels_.row() + v * W, adds_up() ? x + r : r);
-    }
+    const T* x = f_.xg ? nullptr : f_.bias_ih;
+    panels_.pack_bias(p, x, nullptr, bias_ + p * V * W);
+    panels_.pack_bias(p, f_.bias_hh, adds_up() ? x : nullptr, bias_ + panels_.row() + p * V * W);
   }
   Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
   Rows<const T> bias_r(int64_t p) const { return {bias_ + panels_.row() + p * V * W, 0}; }
@@ -184,7 +180,7 @@ class ForwardPass {
       if (as_scalars()) {
         scalar_panel(p, n, place);
       } else if (!packed()) {
-        vector_panel(p, n, place);
+        rows_at_once(n, [&](int64_t r, auto count) { vector_rows<count>(p, r, place); });
       } else if (Cell::kTape && place.tape) {
         packed_panel<Cell::kTape != 0>(p, n, place);
       } else {
@@ -202,32 +198,43 @@ class ForwardPass {
   template <bool kTraining>
   void packed_panel(int64_t p, int64_t n, const Place<T>& place) {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
-      constexpr int64_t row = width * W;
-      alignas(64) T sums[kTileRows<width> * row + W], inputs[kTileRows<width> * row + W];
+      constexpr int64_t row = width * W, kRows = kCellRows<Cell> - 1 + kTileRows<width>;
+      alignas(64) T sums[kRows * row + W], inputs[kRows * row + W];
       const T *w_x = input_panel(p), *w_h = state_panel(p);
+      const void* at[kMaxRows * kSoonRows];
+      if (n < 3 && !joined()) {  // one tile, whose rows wait for no others
+        const Term<T> h{{place.h, p_.out, 1}, {w_h, row}, p_.out};
+        const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
+        tile<width>(n, {h}, bias_r(p), {sums, row}, soon);
+        const Gates<T> recurrent = panels_.gates(p, sums, row);
+        return apply_by_rows(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
+      }
+      int64_t first = 0;  // of the rows that are waiting for the cell
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
         const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
-        const Gates<T> recurrent = panels_.gates(p, sums, row);
-        const void* at[kMaxRows * kSoonRows];
+        const Rows<T> out{sums + (r - first) * row, row};
         const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
-        if (!joined()) {
-          tile<width>(count, {h}, bias_r(p), {sums, row}, soon);
-          cell(p, r, count, x_part(p, r, place), recurrent, place);
-        } else if constexpr (Cell::kSameGates) {
-          tile<width>(count, {x, h}, bias_r(p), {sums, row}, soon);
-          cell(p, r, count, Gates<T>{}, recurrent, place);
+        if (joined() && Cell::kSameGates) {
+          tile<width>(count, {x, h}, bias_r(p), out, soon);
         } else {
-          tile<width>(count, {x}, bias_x(p), {inputs, row}, Nothing{});
-          tile<width>(count, {h}, bias_r(p), {sums, row}, soon);
-          cell(p, r, count, panels_.gates(p, inputs, row), recurrent, place);
+          if (joined()) {
+            tile<width>(count, {x}, bias_x(p), {inputs + (r - first) * row, row}, Nothing{});
+          }
+          tile<width>(count, {h}, bias_r(p), out, soon);
         }
+        const int64_t waiting = r + count - first;
+        if (waiting < kCellRows<Cell> && r + count < n) return;
+        const Gates<T> recurrent = panels_.gates(p, sums, row);
+        if (joined() && Cell::kSameGates) {
+          apply_cell(panels_, p, first, waiting, Gates<T>{}, recurrent, place);
+        } else {
+          const Gates<T> x = joined() ? panels_.gates(p, inputs, row) : x_part(p, first, place);
+          apply_cell(panels_, p, first, waiting, x, recurrent, place);
+        }
+        first += waiting;
       });
     });
-  }
-
-  void vector_panel(int64_t p, int64_t n, const Place<T>& place) {
-    rows_at_once(n, [&](int64_t r, auto count) { vector_rows<count>(p, r, place); });
   }
 
   void scalar_panel(int64_t p, int64_t n, const Place<T>& place) {
@@ -238,11 +245,11 @@ class ForwardPass {
       const int64_t count = min(kRows, n - r);
       panels_.scalars_of(p, count, columns_h_, b, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
       if (!joined()) {
-        cell(p, r, count, x_part(p, r, place), gates(sums), place);
+        apply_cell(panels_, p, r, count, x_part(p, r, place), gates(sums), place);
         continue;
       }
       panels_.scalars_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
-      cell(p, r, count, gates(inputs), gates(sums), place);
+      apply_cell(panels_, p, r, count, gates(inputs), gates(sums), place);
     }
   }
 
@@ -261,9 +268,9 @@ class ForwardPass {
     const Left<T> h{place.h + r * p_.out, p_.out, 1}, x{offset(place.x, r * f_.in), f_.in, 1};
     panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
     const Gates<T> recurrent = panels_.gates(p, sums, V * W);
-    if (!joined()) return cell(p, r, R, x_part(p, r, place), recurrent, place);
+    if (!joined()) return apply_cell(panels_, p, r, R, x_part(p, r, place), recurrent, place);
     panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
-    cell(p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
+    apply_cell(panels_, p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
   }
 
   // What was made of the input before.
@@ -271,11 +278,6 @@ class ForwardPass {
     const int64_t H = p_.hidden, row = panels_.row();
     if (!f_.xg) return panels_.gates(p, place.xg + r * row + p * V * W, row);
     return {place.xg + r * G * H + panels_.first_unit(p), H, W, G * H};
-  }
-
-  FR_FN void cell(int64_t p, int64_t r, int64_t count, Gates<T> x, Gates<T> recurrent,
-                  const Place<T>& place) {
-    apply_cell(panels_, p, r, count, x, recurrent, place);
   }
 
   const Forward<T>& f_;

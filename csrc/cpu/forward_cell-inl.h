@@ -10,31 +10,71 @@ struct Place {  // where the rows of a step read and write
   T *c, *hidden, *cells, *tape;  // cells, tape: null in inference
 };
 
-// For row r and the units from `unit` on; their gates have a stride, x.data may be null: zero.
+// A cell at work on a vector of units, from `unit` on, of row r.
 template <class Cell, class Lanes, class T>
-FR_FN void apply_to_units(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, Gates<T> inputs,
-                          const T* sums, int64_t gate, const Place<T>& place) {
-  constexpr int G = Cell::kGates;
-  const int64_t at = r * hidden + unit;
-  Vec<T> x[G], recurrent[G], tape[Cell::kTape + 1];
-  for (int g = 0; g < G; ++g) {
-    x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes) : Vec<T>{};
-    recurrent[g] = load(sums + g * gate);
+class Units {
+  using V = Vec<T>;
+  static constexpr int G = Cell::kGates, kTape = Cell::kTape, kPrepared = Cell::kPrepared;
+
+ public:
+  FR_FN Units(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, const Place<T>& place)
+      : place_(place),
+        lanes_(lanes),
+        hidden_(hidden),
+        at_(r * hidden + unit),
+        tape_(r * kTape * hidden + unit) {}
+
+  // The inputs' gates have a stride, and the sums' have; inputs.data may be null: zero.
+  FR_FN void step(Gates<T> inputs, const T* sums, int64_t gate) const {
+    V x[G], recurrent[G], tape[kTape + 1];
+    load_gates(inputs, sums, gate, x, recurrent);
+    leave(Cell::step(x, recurrent, before(), tape));
+    leave_tape<0, kTape>(tape);
   }
-  State<Vec<T>> before{};
-  if constexpr (Cell::kReadsBefore) before.h = load(place.h + at, lanes);
-  if constexpr (Cell::kHasC) before.c = load(place.c + at, lanes);
-  const State<Vec<T>> after = Cell::step(x, recurrent, before, tape);
-  store(place.hidden + at, after.h, lanes);
-  if constexpr (Cell::kHasC) {
-    store(place.c + at, after.c, lanes);
-    if (place.cells) store(place.cells + at, after.c, lanes);
+
+  FR_FN Last<V, V> prepare(Gates<T> inputs, const T* sums, int64_t gate) const {
+    V x[G], recurrent[G], tape[kTape + 1];
+    load_gates(inputs, sums, gate, x, recurrent);
+    const Last<V, V> last = Cell::prepare(x, recurrent, before(), tape);
+    leave_tape<0, kPrepared>(tape);
+    return last;
   }
-  if (Cell::kTape && place.tape) {
-    for (int k = 0; k < Cell::kTape; ++k)
-      store(place.tape + (r * Cell::kTape + k) * hidden + unit, tape[k], lanes);
+  FR_FN void finish(const Last<V, V>& last) const {
+    V tape[kTape + 1];
+    leave(Cell::finish(last, before(), tape));
+    leave_tape<kPrepared, kTape>(tape);
   }
-}
+
+ private:
+  FR_FN void load_gates(Gates<T> inputs, const T* sums, int64_t gate, V* x, V* recurrent) const {
+    for (int g = 0; g < G; ++g) {
+      x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes_) : V{};
+      recurrent[g] = load(sums + g * gate);
+    }
+  }
+  FR_FN State<V> before() const {
+    State<V> state{};
+    if constexpr (Cell::kReadsBefore) state.h = load(place_.h + at_, lanes_);
+    if constexpr (Cell::kHasC) state.c = load(place_.c + at_, lanes_);
+    return state;
+  }
+  FR_FN void leave(const State<V>& after) const {
+    store(place_.hidden + at_, after.h, lanes_);
+    if constexpr (Cell::kHasC) {
+      store(place_.c + at_, after.c, lanes_);
+      if (place_.cells) store(place_.cells + at_, after.c, lanes_);
+    }
+  }
+  template <int first, int last>
+  FR_FN void leave_tape(const V* tape) const {
+    if (first == last || !place_.tape) return;
+    for (int k = first; k < last; ++k) store(place_.tape + tape_ + k * hidden_, tape[k], lanes_);
+  }
+
+  const Place<T>& place_;
+  const Lanes lanes_;
+  const int64_t hidden_, at_, tape_;
+};
 
 // What is written for `count` rows from r on and the units of panel p, in training. In inference it is so
 // little that asking for it gains nothing.
@@ -58,22 +98,70 @@ FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r,
   }
 }
 
+// Calls f(units, their inputs, their sums) for the vectors of units of panel p of row r + i.
+template <class Cell, class T, class F>
+FR_FN void for_units(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t i, Gates<T> x,
+                     Gates<T> recurrent, const Place<T>& place, const F& f) {
+  constexpr int W = kLanes<T>;
+  for (int64_t u = 0; u * W < panels.units(p); ++u) {
+    const int64_t unit = panels.first_unit(p) + u * W, lanes = panels.hidden() - unit;
+    const T* sums = recurrent.data + i * recurrent.row + u * recurrent.units;
+    const Gates<T> inputs{offset(x.data, i * x.row + u * x.units), x.gate, 0, 0};
+    const auto call = [&](auto n) __attribute__((always_inline)) {
+      f(Units<Cell, decltype(n), T>(unit, n, panels.hidden(), r + i, place), inputs, sums);
+    };
+    lanes >= W ? call(AllLanes<T>{}) : call(lanes);
+  }
+}
+
+// Rows that a cell takes at once, those of several tiles, where its step has two parts. The last activation
+// waits for the others, and the next row's are too far away for the processor to begin them meanwhile: so
+// the first part comes for all rows before the second. (Measured on AVX2 alone; elsewhere row by row.)
+template <class Cell>
+constexpr int64_t kCellRows = Cell::kPrepared > 0 && kRegisters == 16 ? 12 : 1;
+
+template <class Cell, class T>
+__attribute__((noinline)) void apply_in_two_parts(const GatePanels<Cell, T>& panels, int64_t p,
+                                                  int64_t r, int64_t count, Gates<T> x,
+                                                  Gates<T> recurrent, const Place<T>& place) {
+  static_assert(GatePanels<Cell, T>::kUnits == 1);
+  Last<Vec<T>, Vec<T>> waiting[kCellRows<Cell>];
+  for (int64_t first = 0; first < count; first += kCellRows<Cell>) {
+    const int64_t last = min(first + kCellRows<Cell>, count);
+    for (int64_t i = first; i < last; ++i) {
+      for_units(panels, p, r, i, x, recurrent, place,
+                [&](const auto& units, Gates<T> inputs, const T* sums)
+                    __attribute__((always_inline)) {
+                      waiting[i - first] = units.prepare(inputs, sums, recurrent.gate);
+                    });
+    }
+    for (int64_t i = first; i < last; ++i) {
+      for_units(panels, p, r, i, x, recurrent, place,
+                [&](const auto& units, Gates<T>, const T*)
+                    __attribute__((always_inline)) { units.finish(waiting[i - first]); });
+    }
+  }
+}
+
+// A row after the other.
+template <class Cell, class T>
+FR_FN void apply_by_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,
+                         Gates<T> x, Gates<T> recurrent, const Place<T>& place) {
+  for (int64_t i = 0; i < count; ++i) {
+    for_units(panels, p, r, i, x, recurrent, place,
+              [&](const auto& units, Gates<T> inputs, const T* sums)
+                  __attribute__((always_inline)) { units.step(inputs, sums, recurrent.gate); });
+  }
+}
+
 // For `count` rows from r on and the units of panel p.
 template <class Cell, class T>
 FR_FN void apply_cell(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,
                       Gates<T> x, Gates<T> recurrent, const Place<T>& place) {
-  constexpr int W = kLanes<T>;
-  for (int64_t i = 0; i < count; ++i) {
-    for (int64_t u = 0; u * W < panels.units(p); ++u) {
-      const int64_t unit = panels.first_unit(p) + u * W, lanes = panels.hidden() - unit;
-      const T* sums = recurrent.data + i * recurrent.row + u * recurrent.units;
-      const Gates<T> inputs{offset(x.data, i * x.row + u * x.units), x.gate, 0, 0};
-      const auto apply = [&](auto n) __attribute__((always_inline)) {
-        apply_to_units<Cell>(unit, n, panels.hidden(), r + i, inputs, sums, recurrent.gate, place);
-      };
-      lanes >= W ? apply(AllLanes<T>{}) : apply(lanes);
-    }
+  if constexpr (kCellRows<Cell> > 1) {
+    if (count > 2) return apply_in_two_parts(panels, p, r, count, x, recurrent, place);
   }
+  apply_by_rows(panels, p, r, count, x, recurrent, place);
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

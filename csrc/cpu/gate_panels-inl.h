@@ -48,6 +48,11 @@ class GatePanels {
     }
   }
 
+  // panel[width][W] from the sum of two biases.
+  void pack_bias(int64_t p, const T* a, const T* b, T* panel) const {
+    for (int64_t v = 0; v < width(p); ++v) store(panel + v * W, bias(p, v, a) + bias(p, v, b));
+  }
+
   // Vector v of panel p of a bias, null: zero.
   FR_FN Vec<T> bias(int64_t p, int64_t v, const T* bias) const {
     if (!bias) return Vec<T>{};
