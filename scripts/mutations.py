@@ -243,7 +243,7 @@ CELL_BUGS = [
             "sigmoid(x[0] + r[0]), z = sigmoid(x[1] + r[1])",
             "sigmoid(x[1] + r[1]), z = reset",
         ),
-        ("gru.h", "n + z * (before.h - n)", "n + z * (n - before.h)"),
+        ("gru.h", "last.gate * (before.h - n)", "last.gate * (n - before.h)"),
         ("gru.h", "dx[2] * reset;", "dx[2];"),
         ("gru.h", "{grad.h * z,", "{grad.h * (one - z),"),
         ("lstm.h", "tape[0] = i, tape[1] = f", "tape[0] = f, tape[1] = i"),

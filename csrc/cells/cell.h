@@ -4,6 +4,7 @@
 //   kGates      pre-activations a unit has; x[kGates] is the input's part of them, r[kGates] the
 //               recurrent part (with bias_hh), in torch.nn's order
 //   kTape       values that backward needs beside the states: tape[kTape], written by step
+//   kPrepared   in a cell of two parts (below): how many of them prepare writes; finish writes the rest
 //   kHasC       the state has a second value c
 //   kSameGates  the gradients of x and r are equal: step_backward then leaves dr alone
 //   kReadsBefore, kReadsAfter   whether before.h, after.h are read
@@ -32,6 +33,7 @@ struct Last {  // what the last activation is of, and the gate it goes through
   T gate;
 };
 
+// The step of a cell that is prepare and finish.
 template <class Cell>
 struct InTwoParts {
   template <class X, class T>

@@ -119,6 +119,7 @@ FR_FN Exp<T> exp_parts(T x) {
 template <class T>
 FR_FN T sigmoid(T x) {
   using C = ExpConstants<Element<T>>;
+  // Negated after the bounds, where the multiply-adds take it up.
   const Exp<T> e = exp_parts(-clamp(x, -C::kHigh, -C::kLow));
   return Element<T>(1) / (Element<T>(1) + e.scale * (Element<T>(1) + e.m));
 }

@@ -30,7 +30,6 @@ struct Relu {
 template <class Activation>
 struct Rnn {
   static constexpr int kGates = 1, kTape = 0;  // h' itself says all that backward needs
-  static constexpr int kPrepared = 0;
   static constexpr bool kHasC = false, kSameGates = true, kProjects = false;
   static constexpr bool kReadsBefore = false, kReadsAfter = true;
 

@@ -1,5 +1,5 @@
 // The recurrence forward. A step is the product of the last h with weight_hh, a tile at a time, and
-// the cell over each tile while it is in the L1 cache (gate_panels-inl.h has the layout).
+// the cell over one or several while they are in the L1 cache (gate_panels-inl.h has the layout).
 //
 // Where there are many sequences a thread takes a slice of them through all steps, with no barrier;
 // where there are few, and reading the weights is what takes the time, threads share the units and
@@ -202,31 +202,32 @@ class ForwardPass {
       alignas(64) T sums[kRows * row + W], inputs[kRows * row + W];
       const T *w_x = input_panel(p), *w_h = state_panel(p);
       const void* at[kMaxRows * kSoonRows];
-      if (n < 3 && !joined()) {  // one tile, whose rows wait for no others
-        const Term<T> h{{place.h, p_.out, 1}, {w_h, row}, p_.out};
-        const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
-        tile<width>(n, {h}, bias_r(p), {sums, row}, soon);
-        const Gates<T> recurrent = panels_.gates(p, sums, row);
-        return apply_by_rows(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
+      if constexpr (kCellRows<Cell> > 1) {
+        if (n < kFewRows && !joined()) {
+          const Term<T> h{{place.h, p_.out, 1}, {w_h, row}, p_.out};
+          const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
+          tile<width>(n, {h}, bias_r(p), {sums, row}, soon);
+          const Gates<T> recurrent = panels_.gates(p, sums, row);
+          return apply_by_rows(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
+        }
       }
       int64_t first = 0;  // of the rows that are waiting for the cell
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
         const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
-        const Rows<T> out{sums + (r - first) * row, row};
+        const int64_t next = (r - first) * row;
+        const Rows<T> out{sums + next, row};
         const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
-        if (joined() && Cell::kSameGates) {
+        if (adds_up()) {
           tile<width>(count, {x, h}, bias_r(p), out, soon);
         } else {
-          if (joined()) {
-            tile<width>(count, {x}, bias_x(p), {inputs + (r - first) * row, row}, Nothing{});
-          }
+          if (joined()) tile<width>(count, {x}, bias_x(p), {inputs + next, row}, Nothing{});
           tile<width>(count, {h}, bias_r(p), out, soon);
         }
         const int64_t waiting = r + count - first;
         if (waiting < kCellRows<Cell> && r + count < n) return;
         const Gates<T> recurrent = panels_.gates(p, sums, row);
-        if (joined() && Cell::kSameGates) {
+        if (adds_up()) {
           apply_cell(panels_, p, first, waiting, Gates<T>{}, recurrent, place);
         } else {
           const Gates<T> x = joined() ? panels_.gates(p, inputs, row) : x_part(p, first, place);

@@ -14,7 +14,7 @@ struct Place {  // where the rows of a step read and write
 template <class Cell, class Lanes, class T>
 class Units {
   using V = Vec<T>;
-  static constexpr int G = Cell::kGates, kTape = Cell::kTape, kPrepared = Cell::kPrepared;
+  static constexpr int G = Cell::kGates, kTape = Cell::kTape;
 
  public:
   FR_FN Units(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, const Place<T>& place)
@@ -36,13 +36,13 @@ class Units {
     V x[G], recurrent[G], tape[kTape + 1];
     load_gates(inputs, sums, gate, x, recurrent);
     const Last<V, V> last = Cell::prepare(x, recurrent, before(), tape);
-    leave_tape<0, kPrepared>(tape);
+    leave_tape<0, Cell::kPrepared>(tape);
     return last;
   }
   FR_FN void finish(const Last<V, V>& last) const {
     V tape[kTape + 1];
     leave(Cell::finish(last, before(), tape));
-    leave_tape<kPrepared, kTape>(tape);
+    leave_tape<Cell::kPrepared, kTape>(tape);
   }
 
  private:
@@ -67,8 +67,10 @@ class Units {
   }
   template <int first, int last>
   FR_FN void leave_tape(const V* tape) const {
-    if (first == last || !place_.tape) return;
-    for (int k = first; k < last; ++k) store(place_.tape + tape_ + k * hidden_, tape[k], lanes_);
+    if constexpr (first < last) {
+      if (!place_.tape) return;
+      for (int k = first; k < last; ++k) store(place_.tape + tape_ + k * hidden_, tape[k], lanes_);
+    }
   }
 
   const Place<T>& place_;
@@ -114,32 +116,32 @@ FR_FN void for_units(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, in
   }
 }
 
-// Rows that a cell takes at once, those of several tiles, where its step has two parts. The last activation
-// waits for the others, and the next row's are too far away for the processor to begin them meanwhile: so
-// the first part comes for all rows before the second. (Measured on AVX2 alone; elsewhere row by row.)
+// How many rows wait for the cell, those of several tiles, where its step has two parts. The last
+// activation waits for the others, and the next row's are too far away for the processor to begin them
+// meanwhile: so the first part comes for all rows before the second. Fewer than kFewRows have nothing to
+// wait for. (Measured on AVX2 alone; elsewhere a row at a time.)
 template <class Cell>
-constexpr int64_t kCellRows = Cell::kPrepared > 0 && kRegisters == 16 ? 12 : 1;
+constexpr int64_t kCellRows =
+    std::is_base_of_v<InTwoParts<Cell>, Cell> && kVectorBytes == 32 ? 12 : 1;
+constexpr int64_t kFewRows = 3;
 
+// At most kCellRows and another tile, or a panel of rows.
 template <class Cell, class T>
 __attribute__((noinline)) void apply_in_two_parts(const GatePanels<Cell, T>& panels, int64_t p,
                                                   int64_t r, int64_t count, Gates<T> x,
                                                   Gates<T> recurrent, const Place<T>& place) {
-  static_assert(GatePanels<Cell, T>::kUnits == 1);
-  Last<Vec<T>, Vec<T>> waiting[kCellRows<Cell>];
-  for (int64_t first = 0; first < count; first += kCellRows<Cell>) {
-    const int64_t last = min(first + kCellRows<Cell>, count);
-    for (int64_t i = first; i < last; ++i) {
-      for_units(panels, p, r, i, x, recurrent, place,
-                [&](const auto& units, Gates<T> inputs, const T* sums)
-                    __attribute__((always_inline)) {
-                      waiting[i - first] = units.prepare(inputs, sums, recurrent.gate);
-                    });
-    }
-    for (int64_t i = first; i < last; ++i) {
-      for_units(panels, p, r, i, x, recurrent, place,
-                [&](const auto& units, Gates<T>, const T*)
-                    __attribute__((always_inline)) { units.finish(waiting[i - first]); });
-    }
+  constexpr int64_t kMost = kCellRows<Cell> + kMaxRows;
+  static_assert(GatePanels<Cell, T>::kUnits == 1 && RightMatrix<T>::kColumns <= kMost);
+  Last<Vec<T>, Vec<T>> waiting[kMost];
+  for (int64_t i = 0; i < count; ++i) {
+    for_units(panels, p, r, i, x, recurrent, place,
+              [&](const auto& units, Gates<T> inputs, const T* sums) __attribute__((
+                  always_inline)) { waiting[i] = units.prepare(inputs, sums, recurrent.gate); });
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    for_units(panels, p, r, i, x, recurrent, place,
+              [&](const auto& units, Gates<T>, const T*)
+                  __attribute__((always_inline)) { units.finish(waiting[i]); });
   }
 }
 
@@ -159,7 +161,7 @@ template <class Cell, class T>
 FR_FN void apply_cell(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,
                       Gates<T> x, Gates<T> recurrent, const Place<T>& place) {
   if constexpr (kCellRows<Cell> > 1) {
-    if (count > 2) return apply_in_two_parts(panels, p, r, count, x, recurrent, place);
+    if (count >= kFewRows) return apply_in_two_parts(panels, p, r, count, x, recurrent, place);
   }
   apply_by_rows(panels, p, r, count, x, recurrent, place);
 }

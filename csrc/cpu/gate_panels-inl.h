@@ -48,7 +48,7 @@ class GatePanels {
     }
   }
 
-  // panel[width][W] from the sum of two biases.
+  // panel[width][W] from the sum of two biases, null: zero.
   void pack_bias(int64_t p, const T* a, const T* b, T* panel) const {
     for (int64_t v = 0; v < width(p); ++v) store(panel + v * W, bias(p, v, a) + bias(p, v, b));
   }
