@@ -1,4 +1,4 @@
-// What a cell is. A cell is a struct of constants and two functions for ONE hidden unit, over a
+// What a cell is. A cell is a struct of constants and functions for ONE hidden unit, over a
 // value type T; it knows no time, no memory and no storage dtype.
 //
 //   kGates      pre-activations a unit has; x[kGates] is the input's part of them, r[kGates] the
