@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,30 @@ TORCH_WARNINGS = (
 # A cached graph may hold calls of our ops as another build of them had them.
 _CACHE = tempfile.TemporaryDirectory(prefix="inductor-")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _CACHE.name
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--one-in",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a slow or emulated test run one in N sets of parameters, by a hash of their names",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    n = config.getoption("--one-in")
+    seen, left_out = set(), set()
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("emulated"):
+            test = item.nodeid.partition("[")[0]
+            if test in seen and zlib.crc32(item.nodeid.encode()) % n:
+                left_out.add(item)
+            seen.add(test)
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:
