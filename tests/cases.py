@@ -231,6 +231,12 @@ REGIME_CASES = [
     Case("lstm", hidden_size=32, steps=20, batch=3),
     Case("lstm", input_size=900, hidden_size=700, steps=3, batch=5),
     Case("lstm", input_size=900, hidden_size=700, steps=20, batch=5),
+    # On AVX2, by one thread: the input ahead in two blocks, in one, and a step a block; panels that
+    # tiles ask for, backward too (450 is no multiple of 8: the weights are packed there).
+    _ragged("lstm", *range(1, 10), *9 * [9], input_size=130, hidden_size=130),
+    Case("gru", input_size=200, hidden_size=200, steps=5, batch=17),
+    Case("rnn_tanh", input_size=300, hidden_size=300, steps=2, batch=120),
+    Case("lstm", input_size=30, hidden_size=450, steps=3, batch=13),
 ]
 
 # torch.nn refuses a sequence of no steps.

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 import fused_rnn
 from cases import BLOCK_CASES, CASES, CELLS, REGIME_CASES, Case, over
 from compare import Results, run_module
+from fused_rnn import _C
 from test_double_backward import second, second_arguments
 from test_reference import both_directions, run
 
@@ -52,6 +53,20 @@ def test_one_thread_and_two(case: Case, reverse: bool, op: str, dtype: torch.dty
         results.append(run(function, arguments, reverse=reverse))
     assert_bit_identical(results[0], results[1])
     assert_bit_identical(results[0], results[2])
+
+
+@pytest.mark.parametrize("isa", _C.available_cpu_isas())
+@both_directions
+@over(REGIME_CASES[-4:])
+def test_plans_that_depend_on_threads(case: Case, reverse: bool, isa: str) -> None:
+    """AVX2's one thread multiplies the input ahead where two do not."""
+    _C.set_cpu_isa(isa)
+    arguments = case.layer(torch.float32)
+    results = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        results.append(run(fused_rnn.functional.layer, arguments, reverse=reverse))
+    assert_bit_identical(*results)
 
 
 @both_directions

@@ -127,15 +127,15 @@ class BackwardPass {
   }
 
   // sums[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at
-  // this step. `soon` as in multiply.
+  // this step. `soon` and `next` as in multiply_panel.
   template <class F>
   void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after,
-                      T* sums, const F& soon) {
+                      T* sums, const F& soon, int64_t next = -1) {
     const T* carry = carry_ + p * kPanel;
     if (dr_after) {
       weights_.multiply_panel(p, go_on - first, {dr_after + first * dr_row_, dr_row_},
                               {carry + first * carry_row_, carry_row_},
-                              {sums + first * kPanel, kPanel}, soon);
+                              {sums + first * kPanel, kPanel}, soon, next);
     }
     for (int64_t b = max(first, go_on); b < end; ++b) {
       __builtin_memcpy(sums + b * kPanel, carry + b * carry_row_, kPanel * sizeof(T));
@@ -145,9 +145,12 @@ class BackwardPass {
   void plain_step(const Team& team, int64_t s, int64_t first, int64_t end, int64_t go_on,
                   const T* dr_after) {
     const Range mine = panels(team, weights_);
-    for (int64_t i = mine.first; i < mine.last; ++i) {
-      const int64_t p = s & 1 ? mine.first + mine.last - 1 - i : i;
-      state_gradient(p, first, end, go_on, dr_after, team.sums, soon(s, first, p));
+    const int64_t count = mine.last - mine.first;
+    const bool asks = weights_.asks_for_next(p_.threads, go_on - first);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t p = nth(mine, i, s & 1);
+      const int64_t next = asks && i + 1 < count ? nth(mine, i + 1, s & 1) : -1;
+      state_gradient(p, first, end, go_on, dr_after, team.sums, soon(s, first, p), next);
       for (int64_t b = first; b < end; ++b) {
         const T* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
         cell(s, b, p, team.sums + b * kPanel, grad);

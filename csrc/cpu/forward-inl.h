@@ -7,6 +7,7 @@
 #pragma once
 #include "cpu/barrier.h"
 #include "cpu/forward_cell-inl.h"
+#include "cpu/forward_weights-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -21,15 +22,11 @@ class ForwardPass {
       : f_(args),
         p_(args.problem),
         panels_(p_.hidden),
-        plan_(plan_forward(p_.rows, p_.batch, p_.out, args.xg, args.packed_hh,
+        plan_(plan_forward(p_.threads, p_.rows, p_.batch, p_.out, args.xg, args.packed_hh,
                            panels_.count() < p_.threads ? 0 : W, G * p_.hidden * args.in * kElement,
                            G * p_.hidden * p_.out * kElement, max(panels_.row(), 1) * kElement,
                            step_products())),
-        packs_(packed() && !args.packed_hh),
-        packed_in_(packs_ && (joined() || (ahead() && !plan_.one_block)) ? args.in : 0),
-        panel_(Panels::stride(packed_in_ + (packs_ ? p_.out : 0))),
-        weights_(panels_.count() * panel_),
-        bias_(packed() ? 2 * panels_.row() : 0),
+        weights_(args, panels_, plan_),
         projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
         xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0),
@@ -41,21 +38,13 @@ class ForwardPass {
   }
 
   void allocate(int count) {
-    if (packs_ && plan_.one_block) passing_.allocate(count * f_.in * V * W);
+    if (plan_.one_block && weights_.packs()) passing_.allocate(count * f_.in * V * W);
   }
 
   // The share of one thread of `count`: first this, then, after a barrier, run.
   void pack(int thread, int count) {
-    const Range panels = share(panels_.count(), thread, count),
-                batch = share(p_.batch, thread, count);
-    for (int64_t p = panels.first; p < panels.last; ++p) {
-      if (bias_) pack_bias(p);
-      T* panel = weights_ + p * panel_;
-      if (packed_in_) panels_.pack(p, f_.weight_ih, f_.in, panel);
-      if (packs_) {
-        panels_.pack(p, p_.weight_hh, p_.out, panel + packed_in_ * panels_.width(p) * W);
-      }
-    }
+    const Range batch = share(p_.batch, thread, count);
+    weights_.pack(share(panels_.count(), thread, count));
     columns_x_.pack_transpose_of(f_.input, thread, count);
     columns_h_.pack_transpose_of(p_.h_0, thread, count);
     projection_.pack_transpose_of(p_.weight_hr, thread, count);
@@ -110,26 +99,6 @@ class ForwardPass {
   bool as_scalars() const { return plan_.weights == Weights::kAsScalars; }
   bool joined() const { return plan_.input == Input::kJoined; }
   bool ahead() const { return plan_.input == Input::kAhead; }
-
-  // Panel p of weight_ih and of weight_hh, packed before or in this call.
-  const T* input_panel(int64_t p) const {
-    return f_.packed_ih ? f_.packed_ih + p * Panels::stride(f_.in) : weights_ + p * panel_;
-  }
-  const T* state_panel(int64_t p) const {
-    return f_.packed_hh ? f_.packed_hh + p * Panels::stride(p_.out)
-                        : weights_ + p * panel_ + packed_in_ * panels_.width(p) * W;
-  }
-
-  // The input's bias and the state's; their sum and the input's where one tile makes both parts.
-  void pack_bias(int64_t p) const {
-    const T* x = f_.xg ? nullptr : f_.bias_ih;
-    panels_.pack_bias(p, x, nullptr, bias_ + p * V * W);
-    panels_.pack_bias(p, f_.bias_hh, adds_up() ? x : nullptr, bias_ + panels_.row() + p * V * W);
-  }
-  Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
-  Rows<const T> bias_r(int64_t p) const { return {bias_ + panels_.row() + p * V * W, 0}; }
-  bool adds_up() const { return Cell::kSameGates && joined(); }
-
   // Makes the gates of all sequences for as many steps from s on as fit in a block; gives the step
   // after them. With one block, a panel of the weights is packed when it is used, or used as it lies.
   int64_t project(int64_t s, Range panels, int64_t& block_row, T* passing) {
@@ -148,15 +117,13 @@ class ForwardPass {
         });
         continue;
       }
-      const T* panel = input_panel(p);
-      if (packs_ && plan_.one_block) {
-        panels_.pack(p, f_.weight_ih, in, passing);
-        panel = passing;
-      }
+      const bool asks = !passing && p + 1 < panels.last && weights_.asks(count, in);
+      const T* next = asks ? weights_.input_panel(p + 1) : nullptr;
+      const T* panel = passing ? weights_.pack_input(p, passing) : weights_.input_panel(p);
       with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
-        const Term<T> term{{f_.input + block_row * in, in, 1}, {panel, width * W}, in};
-        multiply<width>(count, term, bias_x(p), Rows<T>{xg_ + p * V * W, panels_.row()},
-                        kNothingSoon);
+        multiply<width>(count, Left<T>{f_.input + block_row * in, in, 1},
+                        Panel<T>{panel, width * W}, in, weights_.bias_x(p),
+                        Rows<T>{xg_ + p * V * W, panels_.row()}, kNothingSoon, next);
       });
     }
     return end;
@@ -174,17 +141,22 @@ class ForwardPass {
                          p_.weight_hr ? projected_ + b * H : f_.output + row * H,
                          offset(f_.cells, row * H),
                          offset(f_.tape, row * Cell::kTape * H)};
-    for (int64_t i = panels.first; i < panels.last; ++i) {
-      const int64_t p = reverse ? panels.first + panels.last - 1 - i : i;
-      const int64_t n = batch.last - b;
+    const int64_t n = batch.last - b, count = panels.last - panels.first;
+    const bool asks = ahead() && packed() && weights_.asks(n, p_.out);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t p = nth(panels, i, reverse);
       if (as_scalars()) {
         scalar_panel(p, n, place);
       } else if (!packed()) {
         rows_at_once(n, [&](int64_t r, auto count) { vector_rows<count>(p, r, place); });
-      } else if (Cell::kTape && place.tape) {
-        packed_panel<Cell::kTape != 0>(p, n, place);
       } else {
-        packed_panel<false>(p, n, place);
+        if constexpr (kAsksForNextPanel) {
+          if (asks && i + 1 < count) {
+            packed_panel(p, n, place, weights_.state_panel(nth(panels, i + 1, reverse)));
+            continue;
+          }
+        }
+        packed_panel(p, n, place, nullptr);
       }
     }
   }
@@ -195,18 +167,28 @@ class ForwardPass {
                              {nullptr, 0}, f_.output + (step.row + batch.first) * p_.out);
   }
 
-  template <bool kTraining>
-  void packed_panel(int64_t p, int64_t n, const Place<T>& place) {
+  // `next` is the panel of weight_hh that comes next, to be asked for, or nullptr.
+  template <class Next>
+  void packed_panel(int64_t p, int64_t n, const Place<T>& place, Next next) {
+    if constexpr (Cell::kTape != 0) {
+      if (place.tape) return packed_panel<true>(p, n, place, next);
+    }
+    packed_panel<false>(p, n, place, next);
+  }
+
+  template <bool kTraining, class Next>
+  void packed_panel(int64_t p, int64_t n, const Place<T>& place, Next next) {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W, kRows = kCellRows<Cell> - 1 + kTileRows<width>;
       alignas(64) T sums[kRows * row + W], inputs[kRows * row + W];
-      const T *w_x = input_panel(p), *w_h = state_panel(p);
+      const T *w_x = weights_.input_panel(p), *w_h = weights_.state_panel(p);
+      const bool adds_up = weights_.adds_up();
       const void* at[kMaxRows * kSoonRows];
       if constexpr (kCellRows<Cell> > 1) {
-        if (n < kFewRows && !joined()) {
+        if (n < kFewRows && !joined() && !adds_up) {
           const Term<T> h{{place.h, p_.out, 1}, {w_h, row}, p_.out};
           const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
-          tile<width>(n, {h}, bias_r(p), {sums, row}, soon);
+          tile<width>(n, {h}, weights_.bias_r(p), {sums, row}, soon);
           const Gates<T> recurrent = panels_.gates(p, sums, row);
           return apply_by_rows(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
         }
@@ -215,19 +197,25 @@ class ForwardPass {
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
         const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
-        const int64_t next = (r - first) * row;
-        const Rows<T> out{sums + next, row};
+        const int64_t at_row = (r - first) * row;
+        const Rows<T> out{sums + at_row, row};
         const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
-        if (adds_up()) {
-          tile<width>(count, {x, h}, bias_r(p), out, soon);
+        const Rows<const T> start = adds_up && ahead() ? xg_rows(p, r, place) : weights_.bias_r(p);
+        if constexpr (!std::is_null_pointer_v<Next>) {
+          tile<width>(count, {h}, start, out,
+                      with_part_of<T>(next, p_.out * row, p_.out, r, count, n, rows_of(soon)));
+        } else if (adds_up && joined()) {
+          tile<width>(count, {x, h}, start, out, soon);
         } else {
-          if (joined()) tile<width>(count, {x}, bias_x(p), {inputs + next, row}, Nothing{});
-          tile<width>(count, {h}, bias_r(p), out, soon);
+          if (joined()) {
+            tile<width>(count, {x}, weights_.bias_x(p), {inputs + at_row, row}, Nothing{});
+          }
+          tile<width>(count, {h}, start, out, soon);
         }
         const int64_t waiting = r + count - first;
         if (waiting < kCellRows<Cell> && r + count < n) return;
         const Gates<T> recurrent = panels_.gates(p, sums, row);
-        if (adds_up()) {
+        if (adds_up) {
           apply_cell(panels_, p, first, waiting, Gates<T>{}, recurrent, place);
         } else {
           const Gates<T> x = joined() ? panels_.gates(p, inputs, row) : x_part(p, first, place);
@@ -254,15 +242,6 @@ class ForwardPass {
     }
   }
 
-  // Calls f(first, count) for rows that share what is read of weights that lie as they lie.
-  template <class F>
-  static FR_FN void rows_at_once(int64_t n, const F& f) {
-    constexpr int kAtOnce = kRegisters == 32 ? 3 : 2;
-    for (int64_t r = 0; r < n; r += kAtOnce) {
-      with_constant<kAtOnce>(min(kAtOnce, n - r), [&](auto count) { f(r, count); });
-    }
-  }
-
   template <int R>
   void vector_rows(int64_t p, int64_t r, const Place<T>& place) {
     alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
@@ -274,10 +253,13 @@ class ForwardPass {
     apply_cell(panels_, p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
   }
 
-  // What was made of the input before.
+  // What was made of the input before, as rows of a panel and as gates.
+  FR_FN Rows<const T> xg_rows(int64_t p, int64_t r, const Place<T>& place) const {
+    return {place.xg + r * panels_.row() + p * V * W, panels_.row()};
+  }
   Gates<T> x_part(int64_t p, int64_t r, const Place<T>& place) const {
     const int64_t H = p_.hidden, row = panels_.row();
-    if (!f_.xg) return panels_.gates(p, place.xg + r * row + p * V * W, row);
+    if (!f_.xg) return panels_.gates(p, xg_rows(p, r, place).data, row);
     return {place.xg + r * G * H + panels_.first_unit(p), H, W, G * H};
   }
 
@@ -285,14 +267,11 @@ class ForwardPass {
   const Problem<T>& p_;
   const Panels panels_;
   const ForwardPlan plan_;
-  const bool packs_;  // this call packs the weights
-  const int64_t packed_in_, panel_;
-  Buffer<T> weights_;          // [panels]([packed_in][V][W], then [out][V][W]), if this call packs
-  Buffer<T> bias_;             // [2][panels][V][W]
-  RightMatrix<T> projection_;  // weight_hr
-  Buffer<T> projected_;        // [batch][hidden], h before the projection
-  Buffer<T> xg_;               // [plan.block_rows][panels][V][W]
-  Buffer<T> passing_;          // [threads][in][V][W]
+  ForwardWeights<Cell, T> weights_;
+  RightMatrix<T> projection_;             // weight_hr
+  Buffer<T> projected_;                   // [batch][hidden], h before the projection
+  Buffer<T> xg_;                          // [plan.block_rows][panels][V][W]
+  Buffer<T> passing_;                     // [threads][in][V][W]
   RightMatrix<T> columns_x_, columns_h_;  // input and h_0, where the weights are used as scalars
   Barrier barrier_;
 };

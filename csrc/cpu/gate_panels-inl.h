@@ -13,6 +13,15 @@ struct Gates {    // pre-activations of a panel: strides between gates, vectors 
   int64_t gate, units, row;
 };
 
+// Calls f(first, count) for rows that share what is read of weights that lie as they lie.
+template <class F>
+FR_FN void rows_at_once(int64_t n, const F& f) {
+  constexpr int kAtOnce = kRegisters == 32 ? 3 : 2;
+  for (int64_t r = 0; r < n; r += kAtOnce) {
+    with_constant<kAtOnce>(min(kAtOnce, n - r), [&](auto count) { f(r, count); });
+  }
+}
+
 template <class Cell, class T>
 class GatePanels {
  public:

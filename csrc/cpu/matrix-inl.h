@@ -22,6 +22,9 @@ class RightMatrix {
         packed_(matrix_ ? 0 : panels_ * k * kColumns) {}
 
   int64_t panels() const { return panels_; }
+  bool asks_for_next(int threads, int64_t rows) const {
+    return !matrix_ && asks_for_next_panel(threads, rows, k_ * columns_ * int64_t{sizeof(T)});
+  }
 
   // The share of one thread of `count`, from w[k][columns], or from its transpose w[columns][k].
   void pack(const T* w, int thread, int count) {
@@ -48,15 +51,16 @@ class RightMatrix {
     }
   }
 
-  // out[rows][W * its vectors] = init + a[rows][k] @ panel p; `soon` as in multiply.
+  // out[rows][W * its vectors] = init + a[rows][k] @ panel p; `soon` as in multiply, `next` is the panel to
+  // ask for, -1: none.
   template <class F>
   void multiply_panel(int64_t p, int64_t rows, Rows<const T> a, Rows<const T> init, Rows<T> out,
-                      const F& soon) const {
+                      const F& soon, int64_t next = -1) const {
     with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
-      const int64_t row = v * W;
-      const T* data = matrix_ ? matrix_ + p * kColumns : panel(p);
-      multiply<v>(rows, Term<T>{{a.data, a.row, 1}, {data, matrix_ ? columns_ : row}, k_}, init,
-                  out, soon);
+      const Panel<T> b =
+          matrix_ ? Panel<T>{matrix_ + p * kColumns, columns_} : Panel<T>{panel(p), v * W};
+      multiply<v>(rows, Left<T>{a.data, a.row, 1}, b, k_, init, out, soon,
+                  next < 0 ? nullptr : panel(next));
     });
   }
 

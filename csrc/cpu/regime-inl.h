@@ -48,12 +48,13 @@ struct ForwardPlan {
   Input input;
   int64_t block_rows;  // of a block made ahead
   bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
+  bool one_sum;        // tiles add the state's part to the input's
 };
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`. `lanes`: of a
 // vector, if there are units enough for all threads.
-inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool given, bool prepacked,
-                                int64_t lanes, int64_t in_bytes, int64_t out_bytes,
+inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_t k, bool given,
+                                bool prepacked, int64_t lanes, int64_t in_bytes, int64_t out_bytes,
                                 int64_t row_bytes, int64_t multiplications) {
   const bool several_steps = rows > batch, few = few_rows(rows, k);
   const Weights weights = prepacked                                    ? Weights::kPacked
@@ -64,18 +65,34 @@ inline ForwardPlan plan_forward(int64_t rows, int64_t batch, int64_t k, bool giv
                         bound_by_weights(batch, in_bytes + out_bytes, multiplications);
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
   const bool pays = several_steps || (weights == Weights::kPacked && !prepacked);
-  const Input input = given ? Input::kGiven : by_units && pays ? Input::kAhead : Input::kJoined;
+  // It also pays for one thread where the L2 cache has no room for both weights and the rows; one_sum keeps the
+  // bits what they are with more threads. (Measured on AVX2 alone, with as many inputs as units.)
+  constexpr int64_t kJoinedBytes = 192 * 1024;  // of each weight
+  const bool apart = kVectorBytes == 32 && threads == 1 && several_steps &&
+                     batch <= kManySequences && min(in_bytes, out_bytes) > kJoinedBytes;
+  const Input input = given                         ? Input::kGiven
+                      : (by_units && pays) || apart ? Input::kAhead
+                                                    : Input::kJoined;
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.
   constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
   const int64_t bytes = in_bytes > 4 * kL2Bytes ? 4 * kL2Bytes : kBlockBytes;
   const int64_t block = min(rows, max(kBlockRows, max(batch, bytes / row_bytes)));
-  return {by_units, weights, input, block, input == Input::kAhead && block == rows};
+  return {by_units || apart,
+          weights,
+          input,
+          block,
+          input == Input::kAhead && block == rows,
+          input == Input::kJoined || (apart && !by_units)};
 }
 
 struct Range {
   int64_t first, last;
 };
+// The i-th of a range, from its end on if in reverse.
+FR_FN int64_t nth(Range range, int64_t i, bool reverse) {
+  return reverse ? range.last - 1 - i : range.first + i;
+}
 // The part of [0, n) that one thread of `count` has.
 FR_FN Range share(int64_t n, int thread, int count) {
   return {n * thread / count, n * (thread + 1) / count};

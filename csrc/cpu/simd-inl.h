@@ -63,10 +63,12 @@ FR_FN void store(T* p, Vec<T> v, int64_t n) {
   __builtin_memcpy(p, &v, n * sizeof(T));
 }
 
+constexpr int64_t kLineBytes = 64;  // of a cache
+
 // Asks for the values at [p, p + n) to be brought to the L2 cache.
 template <class T>
 FR_FN void prefetch(const T* p, int64_t n) {
-  constexpr int64_t kLine = 64 / sizeof(T);
+  constexpr int64_t kLine = kLineBytes / sizeof(T);
   for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(p + i, /*write=*/0, /*locality=*/2);
 }
 

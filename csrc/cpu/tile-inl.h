@@ -69,6 +69,14 @@ constexpr int64_t kAhead = 64;
 // Asking for the panel pays in tiles of at least so many multiplications a k: none of AVX2's has them.
 constexpr int kWorthAskingForPanel = 16;
 
+// Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so
+// tiles ask for the next panel. Of a smaller matrix enough is left in the caches from the step before; with
+// few rows there is no time to wait in, and two threads wait for L3 anyway. (Measured on AVX2 alone.)
+constexpr bool kAsksForNextPanel = kVectorBytes == 32;
+FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {
+  return kAsksForNextPanel && threads == 1 && rows >= 12 && matrix_bytes >= 3 << 20;
+}
+
 // Rows of memory that are read or written after a tile, and perhaps in L3: it asks for one with every k, so
 // that they come beside its products and not after them.
 struct Soon {
@@ -76,6 +84,12 @@ struct Soon {
   int64_t count, bytes;  // of each
 };
 struct Nothing {};  // in place of Soon
+
+// And then for lines of a panel, one with every so many k.
+struct SoonAndLines : Soon {
+  const char *line, *last;
+  int64_t every;
+};
 
 template <int R, int V, int N, class T, class S>
 void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
@@ -125,13 +139,26 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
     while (left > 0) {
       int64_t n = min(left, kSummands);
       left -= n;
-      if constexpr (std::is_same_v<S, Soon>) {
+      if constexpr (std::is_base_of_v<Soon, S>) {
         for (; n > 0 && soon.count > 0; --n) {
           prefetch(static_cast<const char*>(soon.rows[--soon.count]), soon.bytes);
           add_products();
         }
       }
-      for (; n > 0; --n) add_products();
+      if constexpr (std::is_same_v<S, SoonAndLines>) {
+        while (n > 0) {
+          int64_t part = n;
+          if (soon.line < soon.last) {
+            prefetch(soon.line, kLineBytes);
+            soon.line += kLineBytes;
+            part = min(n, soon.every);
+          }
+          n -= part;
+          for (; part > 0; --part) add_products();
+        }
+      } else {
+        for (; n > 0; --n) add_products();
+      }
       if (left == 0 && i + 1 == N) continue;
       add_to_out(init);
       init = {out.data, out.row};
@@ -154,6 +181,20 @@ FR_FN void tile(int rows, const Term<T> (&terms)[N], Rows<const T> init, Rows<T>
   tile<R, V>(terms, init, out, soon);
 }
 
+// What a tile of k and of rows [r, r + count) of `rows` asks for of the panel that comes next, whose values
+// these are, and before it as `soon` says. All tiles of a panel ask evenly: faster than L3 delivers they would
+// only wait.
+template <class T>
+FR_FN SoonAndLines with_part_of(const T* next, int64_t values, int64_t k, int64_t r, int64_t count,
+                                int64_t rows, Soon soon) {
+  const int64_t lines = values * static_cast<int64_t>(sizeof(T)) / kLineBytes;
+  const int64_t first = lines * r / rows, last = lines * (r + count) / rows;
+  const char* at = reinterpret_cast<const char*>(next);
+  return {soon, at + first * kLineBytes, at + last * kLineBytes, max(1, k / max(1, last - first))};
+}
+FR_FN Soon rows_of(Soon soon) { return soon; }
+FR_FN Soon rows_of(Nothing) { return {nullptr, 0, 0}; }
+
 // The rows of a tile's result, where those are in memory.
 template <int V, class T>
 FR_FN Soon result_rows(int rows, Rows<T> out, const void** at) {
@@ -173,28 +214,39 @@ FR_FN void for_tiles(int64_t rows, F f) {
 }
 
 // The product for any number of rows; k in blocks whose panel stays in the L2 cache. soon(r, count, at)
-// is what is used after the tile of `count` rows from r on, at most kSoonRows a row, listed `at`.
+// is what is used after the tile of `count` rows from r on, at most kSoonRows a row, listed `at`; `next` is
+// the panel that is used then, to be asked for, or null.
 constexpr int kSoonRows = 12;
 constexpr auto kNothingSoon = [](int64_t, int, const void**) { return Nothing{}; };
 template <int V, class T, class F>
-FR_FN void multiply(int64_t rows, Term<T> term, Rows<const T> init, Rows<T> out, const F& soon) {
+FR_FN void multiply(int64_t rows, Left<T> a, Panel<T> panel, int64_t k, Rows<const T> init,
+                    Rows<T> out, const F& soon, const T* next = nullptr) {
   constexpr int64_t kBlock = 1024;
   int64_t first = 0;
   do {
-    const int64_t n = min(kBlock, term.k - first);
+    const int64_t n = min(kBlock, k - first);
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
     for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
       const void* at[kMaxRows * kSoonRows];
-      const auto [a, panel, k] = term;
       const Term<T> part[] = {{{a.data + r * a.row + first * a.k, a.row, a.k},
                                {panel.data + first * panel.row, panel.row},
                                n}};
-      tile<V>(count, part, {offset(start.data, r * start.row), start.row},
-              {out.data + r * out.row, out.row},
-              first + n < k ? decltype(soon(r, count, at)){} : soon(r, count, at));
+      const Rows<const T> from{offset(start.data, r * start.row), start.row};
+      const Rows<T> to{out.data + r * out.row, out.row};
+      const auto after = first + n < k ? decltype(soon(r, count, at)){} : soon(r, count, at);
+      if constexpr (kAsksForNextPanel) {
+        if (next) {
+          const bool last = first + n == k;
+          const T* then = last ? next : panel.data + (first + n) * panel.row;
+          const int64_t values = min(kBlock, last ? k : k - first - n) * panel.row;
+          return tile<V>(count, part, from, to,
+                         with_part_of(then, values, n, r, count, rows, rows_of(after)));
+        }
+      }
+      tile<V>(count, part, from, to, after);
     });
     first += n;
-  } while (first < term.k);
+  } while (first < k);
 }
 
 // Calls f with v, which is 1 to kMost, as a constant: the last panel of a matrix is narrower.

@@ -1,0 +1,75 @@
+// The weights and biases of a pass forward, as its tiles read them: packed before the call, or in it.
+#pragma once
+#include "cpu/gate_panels-inl.h"
+
+namespace fused_rnn::cpu::FUSED_RNN_ISA {
+
+template <class Cell, class T>
+class ForwardWeights {
+  using Panels = GatePanels<Cell, T>;
+  static constexpr int W = Panels::W, V = Panels::V;
+
+ public:
+  ForwardWeights(const Forward<T>& args, const Panels& panels, const ForwardPlan& plan)
+      : f_(args),
+        out_(args.problem.out),
+        panels_(panels),
+        adds_up_(plan.weights == Weights::kPacked && plan.one_sum),
+        packs_(plan.weights == Weights::kPacked && !args.packed_hh),
+        packed_in_(packs_ && !plan.one_block && plan.input != Input::kGiven ? args.in : 0),
+        panel_(Panels::stride(packed_in_ + (packs_ ? out_ : 0))),
+        packed_(panels.count() * panel_),
+        bias_(plan.weights == Weights::kPacked ? 2 * panels.row() : 0) {}
+
+  void pack(Range panels) {
+    for (int64_t p = panels.first; p < panels.last; ++p) {
+      if (bias_) pack_bias(p);
+      if (packed_in_) panels_.pack(p, f_.weight_ih, f_.in, packed_ + p * panel_);
+      if (packs_) panels_.pack(p, f_.problem.weight_hh, out_, packed_ + p * panel_ + state_at(p));
+    }
+  }
+
+  bool packs() const { return packs_; }
+  FR_FN const T* input_panel(int64_t p) const {
+    return f_.packed_ih ? f_.packed_ih + p * Panels::stride(f_.in) : packed_ + p * panel_;
+  }
+  // The same where it is packed when it is used, once.
+  const T* pack_input(int64_t p, T* panel) const {
+    panels_.pack(p, f_.weight_ih, f_.in, panel);
+    return panel;
+  }
+  FR_FN const T* state_panel(int64_t p) const {
+    return f_.packed_hh ? f_.packed_hh + p * Panels::stride(out_)
+                        : packed_ + p * panel_ + state_at(p);
+  }
+
+  // Whether tiles of so many rows ask for the next panel of a weight [..][k].
+  bool asks(int64_t rows, int64_t k) const {
+    const int64_t bytes = panels_.row() * k * static_cast<int64_t>(sizeof(T));
+    return asks_for_next_panel(f_.problem.threads, rows, bytes);
+  }
+
+  // Whether the sum of the input's gates and the state's is all that a cell needs: then tiles add them up.
+  FR_FN bool adds_up() const { return Cell::kSameGates && adds_up_; }
+  // The input's bias and the state's; their sum in that which comes first where they add up.
+  FR_FN Rows<const T> bias_x(int64_t p) const { return {bias_ + p * V * W, 0}; }
+  FR_FN Rows<const T> bias_r(int64_t p) const { return {bias_ + panels_.row() + p * V * W, 0}; }
+
+ private:
+  void pack_bias(int64_t p) {
+    const T* x = f_.xg ? nullptr : f_.bias_ih;
+    panels_.pack_bias(p, x, adds_up() ? f_.bias_hh : nullptr, bias_ + p * V * W);
+    panels_.pack_bias(p, f_.bias_hh, adds_up() ? x : nullptr, bias_ + panels_.row() + p * V * W);
+  }
+  FR_FN int64_t state_at(int64_t p) const { return packed_in_ * panels_.width(p) * W; }
+
+  const Forward<T>& f_;
+  const int64_t out_;
+  const Panels& panels_;
+  const bool adds_up_, packs_;  // packs_: this call packs the weights
+  const int64_t packed_in_, panel_;
+  Buffer<T> packed_;  // [panels]([packed_in][V][W], then [out][V][W]), if this call packs
+  Buffer<T> bias_;    // [2][panels][V][W]
+};
+
+}  // namespace fused_rnn::cpu::FUSED_RNN_ISA
