@@ -99,6 +99,7 @@ class ForwardPass {
   bool as_scalars() const { return plan_.weights == Weights::kAsScalars; }
   bool joined() const { return plan_.input == Input::kJoined; }
   bool ahead() const { return plan_.input == Input::kAhead; }
+
   // Makes the gates of all sequences for as many steps from s on as fit in a block; gives the step
   // after them. With one block, a panel of the weights is packed when it is used, or used as it lies.
   int64_t project(int64_t s, Range panels, int64_t& block_row, T* passing) {

@@ -43,7 +43,7 @@ enum class Input {
 };
 
 struct ForwardPlan {
-  bool by_units;  // threads share the units
+  bool by_units;  // threads share the units, or there is one thread
   Weights weights;
   Input input;
   int64_t block_rows;  // of a block made ahead
