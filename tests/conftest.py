@@ -28,25 +28,37 @@ _CACHE = tempfile.TemporaryDirectory(prefix="inductor-")
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = _CACHE.name
 
 
+# What takes seconds, by its marker, is sampled apart from what does not.
+_SAMPLES = {
+    "--one-in": "of a test that is neither slow nor emulated",
+    "--slow-one-in": "of a slow or emulated test",
+}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--one-in",
-        type=int,
-        default=1,
-        metavar="N",
-        help="of a slow or emulated test run one in N sets of parameters, by a hash of their names",
-    )
+    for option, which in _SAMPLES.items():
+        parser.addoption(
+            option,
+            type=int,
+            default=1,
+            metavar="N",
+            help=f"{which} run one in N sets of parameters, by a hash of their names, one at least",
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    n = config.getoption("--one-in")
+    one_in = {option: config.getoption(option) for option in _SAMPLES}
+    for option, n in one_in.items():
+        if n < 1:
+            raise pytest.UsageError(f"{option} must be at least 1, got {n}")
     seen, left_out = set(), set()
     for item in items:
-        if item.get_closest_marker("slow") or item.get_closest_marker("emulated"):
-            test = item.nodeid.partition("[")[0]
-            if test in seen and zlib.crc32(item.nodeid.encode()) % n:
-                left_out.add(item)
-            seen.add(test)
+        slow = item.get_closest_marker("slow") or item.get_closest_marker("emulated")
+        test = item.nodeid.partition("[")[0]
+        n = one_in["--slow-one-in" if slow else "--one-in"]
+        if (test, bool(slow)) in seen and zlib.crc32(item.nodeid.encode()) % n:
+            left_out.add(item)
+        seen.add((test, bool(slow)))
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
