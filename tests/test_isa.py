@@ -1,5 +1,6 @@
 """Each instruction set gives the reference's results, and ATEN_CPU_CAPABILITY chooses it."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,9 +9,9 @@ import pytest
 import torch
 
 from backends import CPU
-from cases import BLOCK_CASES, CASES, DTYPES, REGIME_CASES, Case, over
+from cases import BLOCK_CASES, CASES, DTYPES, REGIME_CASES, Case, each_cell, over
 from compare import assert_same
-from fused_rnn import _C, functional
+from fused_rnn import _C, functional, reference
 from test_derivatives import assert_same_to_scale, repeated
 from test_precision import check_lower_precision
 from test_reference import REFERENCES, each_op, run
@@ -53,6 +54,20 @@ def test_lower_precision(case: Case, dtype: torch.dtype, op: str, isa: str) -> N
 def test_blocks_in_float32(case: Case, op: str, isa: str) -> None:
     _C.set_cpu_isa(isa)
     check_lower_precision(case, torch.float32, op, CPU)
+
+
+@each_isa
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@each_cell
+def test_what_is_not_finite(cell: str, value: float, dtype: torch.dtype, isa: str) -> None:
+    """In some gates of the last step, of whole vectors and of what is left over."""
+    _C.set_cpu_isa(isa)
+    arguments = Case(cell, hidden_size=21).recurrence(dtype)
+    arguments["xg"][-1, :, ::3] = value
+    ours, expected = functional.recurrence(**arguments), reference.recurrence(**arguments)
+    assert ours[0].isnan().any() == math.isnan(value)
+    torch.testing.assert_close(ours, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize(
