@@ -30,7 +30,7 @@ os.environ["TORCHINDUCTOR_CACHE_DIR"] = _CACHE.name
 
 # What takes seconds, by its marker, is sampled apart from what does not.
 _SAMPLES = {
-    "--one-in": "of a test that is neither slow nor emulated",
+    "--fast-one-in": "of a test that is neither slow nor emulated",
     "--slow-one-in": "of a slow or emulated test",
 }
 
@@ -46,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         )
 
 
+@pytest.hookimpl(trylast=True)  # after -m, -k and --deselect
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     one_in = {option: config.getoption(option) for option in _SAMPLES}
     for option, n in one_in.items():
@@ -55,10 +56,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         slow = item.get_closest_marker("slow") or item.get_closest_marker("emulated")
         test = item.nodeid.partition("[")[0]
-        n = one_in["--slow-one-in" if slow else "--one-in"]
-        if (test, bool(slow)) in seen and zlib.crc32(item.nodeid.encode()) % n:
+        n = one_in["--slow-one-in" if slow else "--fast-one-in"]
+        if test in seen and zlib.crc32(item.nodeid.encode()) % n:
             left_out.add(item)
-        seen.add((test, bool(slow)))
+        seen.add(test)
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
