@@ -58,7 +58,7 @@ def test_blocks_in_float32(case: Case, op: str, isa: str) -> None:
 
 @each_isa
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @each_cell
 def test_what_is_not_finite(cell: str, value: float, dtype: torch.dtype, isa: str) -> None:
     """In some gates of the last step, of whole vectors and of what is left over."""
