@@ -236,7 +236,7 @@ def test_largest_tiles_spill_nothing() -> None:
         code = run_binutils("objdump", "-dC", "--no-show-raw-insn", str(path))
         sizes = {"6, 4", "8, 3"} if "avx512" in path.name else {"3, 4", "4, 3", "6, 2"}
         for size in sizes:
-            bodies = re.findall(rf"::tile<{size}, \d, [fd].*>:\n((?:.+\n)+)", code)
+            bodies = re.findall(rf"::tile<{size}, \d, \d+, [fd].*>:\n((?:.+\n)+)", code)
             loops = [loop for body in bodies for loop in innermost_loops(body) if "vfmadd" in loop]
             assert loops, (path.name, size)
             for loop in loops:  # these functions realign their stack: %rbp is its frame

@@ -112,7 +112,7 @@ class ForwardPass {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       if (!packed()) {
         rows_at_once(count, [&](int64_t r, auto n) {
-          const Left<T> x{f_.input + (block_row + r) * in, in, 1};
+          const Left<T> x{f_.input + (block_row + r) * in, in};
           panels_.template dots_of<n>(p, x, f_.weight_ih, in, f_.bias_ih,
                                       {xg_ + r * panels_.row() + p * V * W, panels_.row()});
         });
@@ -122,9 +122,9 @@ class ForwardPass {
       const T* next = asks ? weights_.input_panel(p + 1) : nullptr;
       const T* panel = passing ? weights_.pack_input(p, passing) : weights_.input_panel(p);
       with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
-        multiply<width>(count, Left<T>{f_.input + block_row * in, in, 1},
-                        Panel<T>{panel, width * W}, in, weights_.bias_x(p),
-                        Rows<T>{xg_ + p * V * W, panels_.row()}, kNothingSoon, next);
+        multiply<width>(count, Left<T>{f_.input + block_row * in, in}, Panel<T>{panel, width * W},
+                        in, weights_.bias_x(p), Rows<T>{xg_ + p * V * W, panels_.row()},
+                        kNothingSoon, next);
       });
     }
     return end;
@@ -187,7 +187,7 @@ class ForwardPass {
       const void* at[kMaxRows * kSoonRows];
       if constexpr (kCellRows<Cell> > 1) {
         if (n < kFewRows && !joined() && !adds_up) {
-          const Term<T> h{{place.h, p_.out, 1}, {w_h, row}, p_.out};
+          const Term<T> h{{place.h, p_.out}, {w_h, row}, p_.out};
           const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
           tile<width>(n, {h}, weights_.bias_r(p), {sums, row}, soon);
           const Gates<T> recurrent = panels_.gates(p, sums, row);
@@ -196,8 +196,8 @@ class ForwardPass {
       }
       int64_t first = 0;  // of the rows that are waiting for the cell
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-        const Term<T> x{{offset(place.x, r * f_.in), f_.in, 1}, {w_x, row}, f_.in};
-        const Term<T> h{{place.h + r * p_.out, p_.out, 1}, {w_h, row}, p_.out};
+        const Term<T> x{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in};
+        const Term<T> h{{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out};
         const int64_t at_row = (r - first) * row;
         const Rows<T> out{sums + at_row, row};
         const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
@@ -246,7 +246,7 @@ class ForwardPass {
   template <int R>
   void vector_rows(int64_t p, int64_t r, const Place<T>& place) {
     alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
-    const Left<T> h{place.h + r * p_.out, p_.out, 1}, x{offset(place.x, r * f_.in), f_.in, 1};
+    const Left<T> h{place.h + r * p_.out, p_.out}, x{offset(place.x, r * f_.in), f_.in};
     panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
     const Gates<T> recurrent = panels_.gates(p, sums, V * W);
     if (!joined()) return apply_cell(panels_, p, r, R, x_part(p, r, place), recurrent, place);

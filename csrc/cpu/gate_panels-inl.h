@@ -3,6 +3,7 @@
 // then those of the next. In the last panel of a cell with gates, where it has fewer units than a
 // vector, the gates follow each other without gaps.
 #pragma once
+#include "cpu/dots-inl.h"
 #include "cpu/matrix-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {

@@ -59,7 +59,7 @@ class RightMatrix {
     with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
       const Panel<T> b =
           matrix_ ? Panel<T>{matrix_ + p * kColumns, columns_} : Panel<T>{panel(p), v * W};
-      multiply<v>(rows, Left<T>{a.data, a.row, 1}, b, k_, init, out, soon,
+      multiply<v>(rows, Left<T>{a.data, a.row}, b, k_, init, out, soon,
                   next < 0 ? nullptr : panel(next));
     });
   }

@@ -17,7 +17,7 @@ class OuterProduct {
   static constexpr int W = kLanes<T>, V = RightMatrix<T>::V;
   // Vectors of m at a time: 16 values are tiles of 6, 5 and 5, and a panel of b passes by seldom.
   static constexpr int U = W < 16 ? 16 / W : 1;
-  static constexpr int64_t kRows = U * W;
+  static constexpr int kRows = U * W;
   // Rows packed at once: fewer where a row is so wide that they would take more than 8 MB.
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
   // Few rows: fewer than leave registers for two m at once (write_all); 14 lose where b is narrow.
@@ -172,7 +172,7 @@ class OuterProduct {
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      const Term<T> term[] = {{{packed_a + r, 1, kRows}, {packed_b, kEdge}, rows}};
+      const Term<T, kRows> term[] = {{{packed_a + r, 1}, {packed_b, kEdge}, rows}};
       const Rows<T> to{tile_out, result.row};
       const void* rows_of[kMaxRows];
       tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, to,

@@ -4,20 +4,21 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// Runs the tile so many times and returns the floating-point operations it did. Strides of 0: every k reads
-// the same few lines, so that only multiply-adds, and a sum's way to out, can bound it.
+// Runs the tile so many times and returns the floating-point operations it did, so that only multiply-adds, and a
+// sum's way to out, can bound it: a panel of the unrolled loop takes 16 KB; where a panel would take more, every
+// k reads the same few lines of it.
 template <class T>
 int64_t saturate(int64_t times) {
-  constexpr int V = RightMatrix<T>::V, R = kTileRows<V>;
-  constexpr int64_t k = 2 * kSummands;
-  alignas(64) T a[R] = {}, panel[V * kLanes<T>] = {}, out[R * V * kLanes<T>];
-  const Term<T> term[] = {{{a, 1, 0}, {panel, 0}, k}};
+  constexpr int V = RightMatrix<T>::V, R = kTileRows<V>, N = 2;
+  constexpr int64_t k = kSummands, kRow = V * kLanes<T>;
+  alignas(64) T a[R * k] = {}, panel[k * kRow] = {}, out[R * kRow];
+  const Term<T> term{{a, k}, {panel, kUnrolled > 1 ? kRow : 0}, k}, terms[N] = {term, term};
   for (int64_t i = 0; i < times; ++i) {
-    tile<R, V>(term, {nullptr, 0}, {out, V * kLanes<T>}, Nothing{});
+    tile<R, V>(terms, {nullptr, 0}, {out, kRow}, Nothing{});
     // May read the result and change the operands, as far as the compiler knows.
     asm volatile("" ::"r"(a), "r"(panel), "r"(out) : "memory");
   }
-  return times * 2 * R * V * kLanes<T> * k;
+  return times * 2 * N * R * k * kRow;
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

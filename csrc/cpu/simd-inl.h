@@ -34,6 +34,14 @@ FR_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 FR_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 FR_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 
+// Calls f with 0 to N - 1, each as a constant.
+template <int N, class F>
+FR_FN void repeat(const F& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, i>{}), ...);
+  }(std::make_integer_sequence<int, N>{});
+}
+
 template <class T>
 FR_FN T* offset(T* p, int64_t n) {
   return p ? p + n : nullptr;

@@ -6,10 +6,10 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class T>
-struct Left {  // the left operand
+template <class T, int kStep = 1>
+struct Left {  // the left operand; kStep is the stride of k
   const T* data;
-  int64_t row, k;  // strides
+  int64_t row;  // stride
 };
 
 template <class T>
@@ -18,9 +18,9 @@ struct Panel {  // the right operand, [k][V][lanes]
   int64_t row;  // stride of k: V * lanes where it is packed
 };
 
-template <class T>
+template <class T, int kStep = 1>
 struct Term {  // a[rows][k] @ panel[k][V][lanes]
-  Left<T> a;
+  Left<T, kStep> a;
   Panel<T> panel;
   int64_t k;
 };
@@ -41,6 +41,11 @@ constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
                                               : V == 2 ? 6
                                                        : 8);
 
+// So many k a turn of the loop over a packed panel. It counts beside a program on the core's other thread,
+// which takes its share of the instructions a cycle: what is no multiply-add then costs time. (Measured on
+// AVX2 alone.)
+constexpr int kUnrolled = kVectorBytes == 32 ? 4 : 1;
+
 // For a value that R products use: where registers are left gcc would load it again for each (94 of
 // 117 GF/s).
 template <int R, class V>
@@ -52,8 +57,18 @@ FR_FN void keep_in_register(V& value) {
 #endif
 }
 
-// Hides that a pointer is another plus an offset: gcc would use the other one, and a register for each row's
-// offset from it.
+// For a value that is used up here, and the sum it went to: gcc would let the sum move into its register, and
+// an unrolled loop would move or spill sums to bring them back.
+template <class V>
+FR_FN void keep_apart_from_sum(const V& value, const V& sum) {
+#if defined(__x86_64__) && !defined(__clang__)
+  if constexpr (kUnrolled > 1) asm volatile("" : : "v"(value), "v"(sum));
+#else
+  static_cast<void>(value), static_cast<void>(sum);
+#endif
+}
+
+// Hides that a pointer is another plus an offset, which gcc would add up anew at every use.
 template <class T>
 FR_FN void keep_apart(T*& pointer) {
   asm("" : "+r"(pointer));
@@ -70,11 +85,14 @@ constexpr int64_t kAhead = 64;
 constexpr int kWorthAskingForPanel = 16;
 
 // Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so
-// tiles ask for the next panel. Of a smaller matrix enough is left in the caches from the step before; with
-// few rows there is no time to wait in, and two threads wait for L3 anyway. (Measured on AVX2 alone.)
+// tiles ask for the next panel. A smaller matrix stays in L2; with few rows there is no time to wait in, and two
+// threads wait for L3 anyway. (Measured on AVX2 alone.)
 constexpr bool kAsksForNextPanel = kVectorBytes == 32;
+constexpr int64_t kLinesATurn = 2;  // of the tile's loop: as many as the four tiles of 12 rows need
 FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {
-  return kAsksForNextPanel && threads == 1 && rows >= 12 && matrix_bytes >= 3 << 20;
+  constexpr int64_t kMegabyte = 1 << 20;
+  return kAsksForNextPanel && threads == 1 && rows >= 6 && matrix_bytes >= kMegabyte &&
+         rows * matrix_bytes >= 12 * kMegabyte;
 }
 
 // Rows of memory that are read or written after a tile, and perhaps in L3: it asks for one with every k, so
@@ -85,56 +103,90 @@ struct Soon {
 };
 struct Nothing {};  // in place of Soon
 
-// And then for lines of a panel, one with every so many k.
+// And for lines of a panel, with every turn of its loop so many bytes further.
 struct SoonAndLines : Soon {
-  const char *line, *last;
-  int64_t every;
+  const char* line;
+  int64_t step;
 };
 
-template <int R, int V, int N, class T, class S>
-void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
+// sum[r][v] += a(r) * panel[v]. An unrolled loop has the values of the rows or of the panel in registers,
+// whichever are fewer.
+template <int R, int V, class T, class A>
+FR_FN void add_product(const A& a, const T* panel, const T* ahead, Vec<T> (&sum)[R][V]) {
+  constexpr int W = kLanes<T>;
+  if constexpr (kUnrolled > 1 && 1 < R && R < V) {
+    Vec<T> x[R];
+    repeat<R>([&](auto r) __attribute__((always_inline)) { x[r] = splat<Vec<T>>(a(r)); });
+    repeat<V>([&](auto v) __attribute__((always_inline)) {
+      const Vec<T> b = load(panel + v * W);
+      repeat<R>([&](auto r) __attribute__((always_inline)) { sum[r][v] += x[r] * b; });
+      keep_apart_from_sum(b, sum[R - 1][v]);
+    });
+  } else {
+    Vec<T> b[V];
+    repeat<V>([&](auto v) __attribute__((always_inline)) {
+      b[v] = load(panel + v * W);
+      if (R * V >= kWorthAskingForPanel && v * kVectorBytes % 64 == 0) prefetch(ahead + v * W, W);
+      if constexpr (kUnrolled == 1 && (R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
+    });
+    repeat<R>([&](auto r) __attribute__((always_inline)) {
+      const Vec<T> x = splat<Vec<T>>(a(r));
+      repeat<V>([&](auto v) __attribute__((always_inline)) { sum[r][v] += x * b[v]; });
+      keep_apart_from_sum(x, sum[r][V - 1]);
+    });
+  }
+}
+
+template <int R, int V, int N, int kStep, class T, class S>
+void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
   constexpr int W = kLanes<T>;
   Vec<T> sum[R][V] = {};
   const auto add_to_out = [&](Rows<const T> before) __attribute__((always_inline)) {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) {
-        const Vec<T> s =
-            before.data ? load(before.data + r * before.row + v * W) + sum[r][v] : sum[r][v];
-        store(out.data + r * out.row + v * W, s);
-      }
-    }
+    repeat<R * V>([&](auto i) __attribute__((always_inline)) {
+      constexpr int r = i / V, v = i % V;
+      Vec<T> s = sum[r][v];
+      if (before.data) s += load(before.data + r * before.row + v * W);
+      store(out.data + r * out.row + v * W, s);
+    });
   };
   for (int i = 0; i < N; ++i) {
-    Left<T> a = terms[i].a;
     Panel<T> panel = terms[i].panel;
     int64_t left = terms[i].k;
+    Left<T, kStep> a = terms[i].a;
     // The offsets of 8 rows would not fit the registers (8 x 3 ran at 93-97% of the peak): the upper rows
     // have a base of their own.
     constexpr int kLower = R > 6 ? 4 : R;
     const T* upper = a.data + (R > kLower ? kLower * a.row : 0);
     keep_apart(upper);
-    const auto add_products = [&]() __attribute__((always_inline)) {
-      Vec<T> b[V];
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) {
-        b[v] = load(panel.data + v * W);
-        if (R * V >= kWorthAskingForPanel && v * kVectorBytes % 64 == 0) {
-          prefetch(panel.data + kAhead * panel.row + v * W, W);
+    const auto row = [&](int r) __attribute__((always_inline)) {
+      return r < kLower ? a.data + r * a.row : upper + (r - kLower) * a.row;
+    };
+    const auto advance = [&](int64_t k) __attribute__((always_inline)) {
+      a.data += k * kStep;
+      upper += k * kStep;
+      panel.data += k * panel.row;
+    };
+    const auto add = [&](auto j) __attribute__((always_inline)) {  // the j-th k from here on
+      const T* values = panel.data + j * V * W;
+      add_product([&](int r) __attribute__((always_inline)) { return row(r)[j * kStep]; }, values,
+                  values + kAhead * panel.row, sum);
+    };
+    const auto add_products = [&](int64_t n) __attribute__((always_inline)) {
+      if (kUnrolled > 1 && panel.row == V * W) {
+        for (int64_t turns = n / kUnrolled; turns > 0; --turns) {
+          if constexpr (std::is_same_v<S, SoonAndLines>) {
+            prefetch(soon.line, kLinesATurn * kLineBytes);
+            soon.line += soon.step;
+          }
+          repeat<kUnrolled>(add);
+          advance(kUnrolled);
         }
-        if constexpr ((R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
+        n %= kUnrolled;
       }
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const Vec<T> x =
-            splat<Vec<T>>(r < kLower ? a.data[r * a.row] : upper[(r - kLower) * a.row]);
-#pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) sum[r][v] += x * b[v];
+      for (; n > 0; --n) {
+        add(std::integral_constant<int, 0>{});
+        advance(1);
       }
-      panel.data += panel.row;
-      a.data += a.k;
-      upper += a.k;
     };
     while (left > 0) {
       int64_t n = min(left, kSummands);
@@ -142,39 +194,23 @@ void tile(const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
       if constexpr (std::is_base_of_v<Soon, S>) {
         for (; n > 0 && soon.count > 0; --n) {
           prefetch(static_cast<const char*>(soon.rows[--soon.count]), soon.bytes);
-          add_products();
+          add_products(1);
         }
       }
-      if constexpr (std::is_same_v<S, SoonAndLines>) {
-        while (n > 0) {
-          int64_t part = n;
-          if (soon.line < soon.last) {
-            prefetch(soon.line, kLineBytes);
-            soon.line += kLineBytes;
-            part = min(n, soon.every);
-          }
-          n -= part;
-          for (; part > 0; --part) add_products();
-        }
-      } else {
-        for (; n > 0; --n) add_products();
-      }
+      add_products(n);
       if (left == 0 && i + 1 == N) continue;
       add_to_out(init);
       init = {out.data, out.row};
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) sum[r][v] = Vec<T>{};
-      }
+      repeat<R * V>([&](auto i) __attribute__((always_inline)) { sum[i / V][i % V] = Vec<T>{}; });
     }
   }
   add_to_out(init);
 }
 
 // A tile of `rows` rows, at most kTileRows<V>.
-template <int V, int R = 1, int N, class T, class S>
-FR_FN void tile(int rows, const Term<T> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
+template <int V, int R = 1, int N, int kStep, class T, class S>
+FR_FN void tile(int rows, const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out,
+                S soon) {
   if constexpr (R < kTileRows<V>) {
     if (rows > R) return tile<V, R + 1>(rows, terms, init, out, soon);
   }
@@ -187,10 +223,10 @@ FR_FN void tile(int rows, const Term<T> (&terms)[N], Rows<const T> init, Rows<T>
 template <class T>
 FR_FN SoonAndLines with_part_of(const T* next, int64_t values, int64_t k, int64_t r, int64_t count,
                                 int64_t rows, Soon soon) {
-  const int64_t lines = values * static_cast<int64_t>(sizeof(T)) / kLineBytes;
-  const int64_t first = lines * r / rows, last = lines * (r + count) / rows;
-  const char* at = reinterpret_cast<const char*>(next);
-  return {soon, at + first * kLineBytes, at + last * kLineBytes, max(1, k / max(1, last - first))};
+  const int64_t bytes = values * static_cast<int64_t>(sizeof(T));
+  const int64_t first = bytes * r / rows, last = bytes * (r + count) / rows;
+  return {soon, reinterpret_cast<const char*>(next) + first,
+          ceil_div(last - first, max(1, k / kUnrolled))};
 }
 FR_FN Soon rows_of(Soon soon) { return soon; }
 FR_FN Soon rows_of(Nothing) { return {nullptr, 0, 0}; }
@@ -228,9 +264,8 @@ FR_FN void multiply(int64_t rows, Left<T> a, Panel<T> panel, int64_t k, Rows<con
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
     for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
       const void* at[kMaxRows * kSoonRows];
-      const Term<T> part[] = {{{a.data + r * a.row + first * a.k, a.row, a.k},
-                               {panel.data + first * panel.row, panel.row},
-                               n}};
+      const Term<T> part[] = {
+          {{a.data + r * a.row + first, a.row}, {panel.data + first * panel.row, panel.row}, n}};
       const Rows<const T> from{offset(start.data, r * start.row), start.row};
       const Rows<T> to{out.data + r * out.row, out.row};
       const auto after = first + n < k ? decltype(soon(r, count, at)){} : soon(r, count, at);
@@ -256,39 +291,6 @@ FR_FN void with_constant(int64_t v, F f) {
     if (v < kMost) return with_constant<kMost - 1>(v, f);
   }
   f(std::integral_constant<int, kMost>{});
-}
-
-// lane j of sum[r] = h[r] . weights(j), the weights as they lie: for few rows, where packing would cost
-// more.
-template <int R, class T, class Row>
-__attribute__((noinline)) void dots(Row weights, Left<T> h, int64_t k, Vec<T> (&sum)[R]) {
-  constexpr int W = kLanes<T>, kAtOnce = W < 8 || kRegisters == 16 ? (W < 4 ? W : 4) : 8;
-  Vec<T> partial[R][W];
-  for (int first = 0; first < W; first += kAtOnce) {
-    Vec<T> acc[R][kAtOnce] = {};
-    const T* row[kAtOnce];
-    for (int j = 0; j < kAtOnce; ++j) row[j] = weights(first + j);
-    const auto add = [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-      Vec<T> x[R];
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) x[r] = load(h.data + r * h.row + i, lanes);
-#pragma GCC unroll 8
-      for (int j = 0; j < kAtOnce; ++j) {
-        Vec<T> y = load(row[j] + i, lanes);
-        keep_in_register<R>(y);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) acc[r][j] += x[r] * y;
-      }
-    };
-    int64_t i = 0;
-    for (; i + W <= k; i += W) add(i, AllLanes<T>{});
-    if (i < k) add(i, k - i);
-    for (int r = 0; r < R; ++r) {
-      for (int j = 0; j < kAtOnce; ++j) partial[r][first + j] = acc[r][j];
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) sum[r] = add_lanes<T>(partial[r]);
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA
