@@ -191,7 +191,7 @@ class ForwardPass {
           const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
           tile<width>(n, {h}, weights_.bias_r(p), {sums, row}, soon);
           const Gates<T> recurrent = panels_.gates(p, sums, row);
-          return apply_by_rows(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
+          return apply_cell(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
         }
       }
       int64_t first = 0;  // of the rows that are waiting for the cell

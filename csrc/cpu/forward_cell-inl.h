@@ -24,17 +24,16 @@ class Units {
         at_(r * hidden + unit),
         tape_(r * kTape * hidden + unit) {}
 
-  // The inputs' gates have a stride, and the sums' have; inputs.data may be null: zero.
-  FR_FN void step(Gates<T> inputs, const T* sums, int64_t gate) const {
+  FR_FN void step(Gates<T> inputs, Gates<T> sums) const {
     V x[G], recurrent[G], tape[kTape + 1];
-    load_gates(inputs, sums, gate, x, recurrent);
+    load_gates(inputs, sums, x, recurrent);
     leave(Cell::step(x, recurrent, before(), tape));
     leave_tape<0, kTape>(tape);
   }
 
-  FR_FN Last<V, V> prepare(Gates<T> inputs, const T* sums, int64_t gate) const {
+  FR_FN Last<V, V> prepare(Gates<T> inputs, Gates<T> sums) const {
     V x[G], recurrent[G], tape[kTape + 1];
-    load_gates(inputs, sums, gate, x, recurrent);
+    load_gates(inputs, sums, x, recurrent);
     const Last<V, V> last = Cell::prepare(x, recurrent, before(), tape);
     leave_tape<0, Cell::kPrepared>(tape);
     return last;
@@ -46,10 +45,10 @@ class Units {
   }
 
  private:
-  FR_FN void load_gates(Gates<T> inputs, const T* sums, int64_t gate, V* x, V* recurrent) const {
+  FR_FN void load_gates(Gates<T> inputs, Gates<T> sums, V* x, V* recurrent) const {
     for (int g = 0; g < G; ++g) {
       x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes_) : V{};
-      recurrent[g] = load(sums + g * gate);
+      recurrent[g] = load(sums.data + g * sums.gate);
     }
   }
   FR_FN State<V> before() const {
@@ -100,22 +99,6 @@ FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r,
   }
 }
 
-// Calls f(units, their inputs, their sums) for the vectors of units of panel p of row r + i.
-template <class Cell, class T, class F>
-FR_FN void for_units(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t i, Gates<T> x,
-                     Gates<T> recurrent, const Place<T>& place, const F& f) {
-  constexpr int W = kLanes<T>;
-  for (int64_t u = 0; u * W < panels.units(p); ++u) {
-    const int64_t unit = panels.first_unit(p) + u * W, lanes = panels.hidden() - unit;
-    const T* sums = recurrent.data + i * recurrent.row + u * recurrent.units;
-    const Gates<T> inputs{offset(x.data, i * x.row + u * x.units), x.gate, 0, 0};
-    const auto call = [&](auto n) __attribute__((always_inline)) {
-      f(Units<Cell, decltype(n), T>(unit, n, panels.hidden(), r + i, place), inputs, sums);
-    };
-    lanes >= W ? call(AllLanes<T>{}) : call(lanes);
-  }
-}
-
 // How many rows wait for the cell, those of several tiles, where its step has two parts. The last
 // activation waits for the others, and the next row's are too far away for the processor to begin them
 // meanwhile: so the first part comes for all rows before the second. Fewer than kFewRows have nothing to
@@ -125,34 +108,30 @@ constexpr int64_t kCellRows =
     std::is_base_of_v<InTwoParts<Cell>, Cell> && kVectorBytes == 32 ? 12 : 1;
 constexpr int64_t kFewRows = 3;
 
-// At most kCellRows and another tile, or a panel of rows.
-template <class Cell, class T>
-__attribute__((noinline)) void apply_in_two_parts(const GatePanels<Cell, T>& panels, int64_t p,
+// For a vector of units of at most kCellRows rows and another tile, or a panel of rows.
+template <class Cell, class T, class Lanes>
+__attribute__((noinline)) void apply_in_two_parts(int64_t unit, Lanes lanes, int64_t hidden,
                                                   int64_t r, int64_t count, Gates<T> x,
                                                   Gates<T> recurrent, const Place<T>& place) {
   constexpr int64_t kMost = kCellRows<Cell> + kMaxRows;
   static_assert(GatePanels<Cell, T>::kUnits == 1 && RightMatrix<T>::kColumns <= kMost);
+  const Place<T> own = place;  // which no store can change, as far as the compiler knows
   Last<Vec<T>, Vec<T>> waiting[kMost];
   for (int64_t i = 0; i < count; ++i) {
-    for_units(panels, p, r, i, x, recurrent, place,
-              [&](const auto& units, Gates<T> inputs, const T* sums) __attribute__((
-                  always_inline)) { waiting[i] = units.prepare(inputs, sums, recurrent.gate); });
+    const Units<Cell, Lanes, T> units(unit, lanes, hidden, r + i, own);
+    waiting[i] = units.prepare(x.of_row(i), recurrent.of_row(i));
   }
   for (int64_t i = 0; i < count; ++i) {
-    for_units(panels, p, r, i, x, recurrent, place,
-              [&](const auto& units, Gates<T>, const T*)
-                  __attribute__((always_inline)) { units.finish(waiting[i]); });
+    Units<Cell, Lanes, T>(unit, lanes, hidden, r + i, own).finish(waiting[i]);
   }
 }
 
 // A row after the other.
-template <class Cell, class T>
-FR_FN void apply_by_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,
+template <class Cell, class T, class Lanes>
+FR_FN void apply_by_rows(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, int64_t count,
                          Gates<T> x, Gates<T> recurrent, const Place<T>& place) {
   for (int64_t i = 0; i < count; ++i) {
-    for_units(panels, p, r, i, x, recurrent, place,
-              [&](const auto& units, Gates<T> inputs, const T* sums)
-                  __attribute__((always_inline)) { units.step(inputs, sums, recurrent.gate); });
+    Units<Cell, Lanes, T>(unit, lanes, hidden, r + i, place).step(x.of_row(i), recurrent.of_row(i));
   }
 }
 
@@ -160,10 +139,20 @@ FR_FN void apply_by_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r
 template <class Cell, class T>
 FR_FN void apply_cell(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,
                       Gates<T> x, Gates<T> recurrent, const Place<T>& place) {
-  if constexpr (kCellRows<Cell> > 1) {
-    if (count >= kFewRows) return apply_in_two_parts(panels, p, r, count, x, recurrent, place);
+  const int64_t hidden = panels.hidden();
+  for (int64_t u = 0; u * kLanes<T> < panels.units(p); ++u) {
+    const int64_t unit = panels.first_unit(p) + u * kLanes<T>, left = hidden - unit;
+    const auto apply = [&](auto lanes) __attribute__((always_inline)) {
+      const Gates<T> inputs = x.of_vector(u), sums = recurrent.of_vector(u);
+      if constexpr (kCellRows<Cell> > 1) {
+        if (count >= kFewRows) {
+          return apply_in_two_parts<Cell>(unit, lanes, hidden, r, count, inputs, sums, place);
+        }
+      }
+      apply_by_rows<Cell>(unit, lanes, hidden, r, count, inputs, sums, place);
+    };
+    left >= kLanes<T> ? apply(AllLanes<T>{}) : apply(left);
   }
-  apply_by_rows(panels, p, r, count, x, recurrent, place);
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

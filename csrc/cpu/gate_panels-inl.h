@@ -10,8 +10,11 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 template <class T>
 struct Gates {    // pre-activations of a panel: strides between gates, vectors of units and rows
-  const T* data;  // null: zero
+  const T* data;  // null, with strides of 0: zero
   int64_t gate, units, row;
+
+  FR_FN Gates of_vector(int64_t u) const { return {data + u * units, gate, units, row}; }
+  FR_FN Gates of_row(int64_t r) const { return {data + r * row, gate, units, row}; }
 };
 
 // Calls f(first, count) for rows that share what is read of weights that lie as they lie.
