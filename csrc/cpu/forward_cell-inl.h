@@ -114,8 +114,8 @@ __attribute__((noinline)) void apply_in_two_parts(int64_t unit, Lanes lanes, int
                                                   int64_t r, int64_t count, Gates<T> x,
                                                   Gates<T> recurrent, const Place<T>& place) {
   constexpr int64_t kMost = kCellRows<Cell> + kMaxRows;
-  static_assert(GatePanels<Cell, T>::kUnits == 1 && RightMatrix<T>::kColumns <= kMost);
-  const Place<T> own = place;  // which no store can change, as far as the compiler knows
+  static_assert(RightMatrix<T>::kColumns <= kMost);
+  const Place<T> own = place;  // the compiler sees that no store changes it
   Last<Vec<T>, Vec<T>> waiting[kMost];
   for (int64_t i = 0; i < count; ++i) {
     const Units<Cell, Lanes, T> units(unit, lanes, hidden, r + i, own);

@@ -10,7 +10,7 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 template <class T>
 struct Gates {    // pre-activations of a panel: strides between gates, vectors of units and rows
-  const T* data;  // null, with strides of 0: zero
+  const T* data;  // null: zero; of_vector and of_row then want strides of 0
   int64_t gate, units, row;
 
   FR_FN Gates of_vector(int64_t u) const { return {data + u * units, gate, units, row}; }

@@ -41,9 +41,8 @@ constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
                                               : V == 2 ? 6
                                                        : 8);
 
-// So many k a turn of the loop over a packed panel. It counts beside a program on the core's other thread,
-// which takes its share of the instructions a cycle: what is no multiply-add then costs time. (Measured on
-// AVX2 alone.)
+// So many k a turn of the loop over a packed panel. Beside a program on the core's other thread, which takes its
+// share of the instructions a cycle, those that are no multiply-add cost time. (Measured on AVX2 alone.)
 constexpr int kUnrolled = kVectorBytes == 32 ? 4 : 1;
 
 // For a value that R products use: where registers are left gcc would load it again for each (94 of
@@ -57,14 +56,14 @@ FR_FN void keep_in_register(V& value) {
 #endif
 }
 
-// For a value that is used up here, and the sum it went to: gcc would let the sum move into its register, and
-// an unrolled loop would move or spill sums to bring them back.
+// Uses a value once more after a sum it went to: else gcc lets the sum move into its register, and an unrolled
+// loop moves or spills sums to bring them back.
 template <class V>
-FR_FN void keep_apart_from_sum(const V& value, const V& sum) {
+FR_FN void use_after(const V& sum, const V& value) {
 #if defined(__x86_64__) && !defined(__clang__)
-  if constexpr (kUnrolled > 1) asm volatile("" : : "v"(value), "v"(sum));
+  if constexpr (kUnrolled > 1) asm volatile("" : : "v"(sum), "v"(value));
 #else
-  static_cast<void>(value), static_cast<void>(sum);
+  static_cast<void>(sum), static_cast<void>(value);
 #endif
 }
 
@@ -85,13 +84,14 @@ constexpr int64_t kAhead = 64;
 constexpr int kWorthAskingForPanel = 16;
 
 // Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so
-// tiles ask for the next panel. A smaller matrix stays in L2; with few rows there is no time to wait in, and two
-// threads wait for L3 anyway. (Measured on AVX2 alone.)
+// tiles ask for the next panel. Of a smaller matrix too little comes from L3; the time to wait in grows with rows
+// and matrix; and two threads wait for L3 anyway. (Measured on AVX2 alone.)
 constexpr bool kAsksForNextPanel = kVectorBytes == 32;
-constexpr int64_t kLinesATurn = 2;  // of the tile's loop: as many as the four tiles of 12 rows need
+static_assert(!kAsksForNextPanel || kUnrolled > 1, "it is the unrolled loop that asks");
+constexpr int64_t kLinesATurn = 2;  // all of a panel with 12 rows; with 8 three quarters
 FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {
   constexpr int64_t kMegabyte = 1 << 20;
-  return kAsksForNextPanel && threads == 1 && rows >= 6 && matrix_bytes >= kMegabyte &&
+  return kAsksForNextPanel && threads == 1 && rows >= 8 && matrix_bytes >= kMegabyte &&
          rows * matrix_bytes >= 12 * kMegabyte;
 }
 
@@ -103,7 +103,7 @@ struct Soon {
 };
 struct Nothing {};  // in place of Soon
 
-// And for lines of a panel, with every turn of its loop so many bytes further.
+// And for lines of a panel, with every turn of its unrolled loop so many bytes further.
 struct SoonAndLines : Soon {
   const char* line;
   int64_t step;
@@ -118,9 +118,10 @@ FR_FN void add_product(const A& a, const T* panel, const T* ahead, Vec<T> (&sum)
     Vec<T> x[R];
     repeat<R>([&](auto r) __attribute__((always_inline)) { x[r] = splat<Vec<T>>(a(r)); });
     repeat<V>([&](auto v) __attribute__((always_inline)) {
-      const Vec<T> b = load(panel + v * W);
+      Vec<T> b = load(panel + v * W);
+      keep_in_register<R>(b);
       repeat<R>([&](auto r) __attribute__((always_inline)) { sum[r][v] += x[r] * b; });
-      keep_apart_from_sum(b, sum[R - 1][v]);
+      use_after(sum[R - 1][v], b);
     });
   } else {
     Vec<T> b[V];
@@ -132,7 +133,7 @@ FR_FN void add_product(const A& a, const T* panel, const T* ahead, Vec<T> (&sum)
     repeat<R>([&](auto r) __attribute__((always_inline)) {
       const Vec<T> x = splat<Vec<T>>(a(r));
       repeat<V>([&](auto v) __attribute__((always_inline)) { sum[r][v] += x * b[v]; });
-      keep_apart_from_sum(x, sum[r][V - 1]);
+      use_after(sum[r][V - 1], x);
     });
   }
 }
@@ -142,8 +143,8 @@ void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S s
   constexpr int W = kLanes<T>;
   Vec<T> sum[R][V] = {};
   const auto add_to_out = [&](Rows<const T> before) __attribute__((always_inline)) {
-    repeat<R * V>([&](auto i) __attribute__((always_inline)) {
-      constexpr int r = i / V, v = i % V;
+    repeat<R * V>([&](auto at) __attribute__((always_inline)) {
+      constexpr int r = at / V, v = at % V;
       Vec<T> s = sum[r][v];
       if (before.data) s += load(before.data + r * before.row + v * W);
       store(out.data + r * out.row + v * W, s);
@@ -201,7 +202,8 @@ void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S s
       if (left == 0 && i + 1 == N) continue;
       add_to_out(init);
       init = {out.data, out.row};
-      repeat<R * V>([&](auto i) __attribute__((always_inline)) { sum[i / V][i % V] = Vec<T>{}; });
+      repeat<R * V>([&](auto at)
+                        __attribute__((always_inline)) { sum[at / V][at % V] = Vec<T>{}; });
     }
   }
   add_to_out(init);
@@ -226,7 +228,7 @@ FR_FN SoonAndLines with_part_of(const T* next, int64_t values, int64_t k, int64_
   const int64_t bytes = values * static_cast<int64_t>(sizeof(T));
   const int64_t first = bytes * r / rows, last = bytes * (r + count) / rows;
   return {soon, reinterpret_cast<const char*>(next) + first,
-          ceil_div(last - first, max(1, k / kUnrolled))};
+          ceil_div(last - first, max(1, (k - soon.count) / kUnrolled))};
 }
 FR_FN Soon rows_of(Soon soon) { return soon; }
 FR_FN Soon rows_of(Nothing) { return {nullptr, 0, 0}; }
