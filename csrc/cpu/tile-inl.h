@@ -42,12 +42,9 @@ constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
                                                        : 8);
 
 // So many k a turn of the loop over a packed panel. Beside a program on the core's other thread, which takes its
-// share of the instructions a cycle, those that are no multiply-add cost time. (Measured on AVX2 alone.)
-#ifdef __SANITIZE_ADDRESS__  // to compile four with its checks takes minutes more
-constexpr int kUnrolled = kVectorBytes == 32 ? 2 : 1;
-#else
+// share of the instructions a cycle, those that are no multiply-add cost time. (Two or four gain nothing on AVX-512
+// where a core starts one multiply-add a cycle.)
 constexpr int kUnrolled = kVectorBytes == 32 ? 4 : 1;
-#endif
 
 // For a value that R products use: where registers are left gcc would load it again for each (94 of
 // 117 GF/s).
