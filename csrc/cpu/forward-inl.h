@@ -8,6 +8,7 @@
 #include "cpu/barrier.h"
 #include "cpu/forward_cell-inl.h"
 #include "cpu/forward_weights-inl.h"
+#include "cpu/next_step-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -70,9 +71,9 @@ class ForwardPass {
       const int64_t starting = max(batch.first, min(end, step.kept));
       if (batch.first < starting) {
         const T* h = f_.output + p_.steps[s - 1].row * p_.out;
-        rows({batch.first, starting}, panels, step, h, xg, s & 1);
+        rows({batch.first, starting}, panels, s, h, xg);
       }
-      if (starting < end) rows({starting, end}, panels, step, p_.h_0, xg, s & 1);
+      if (starting < end) rows({starting, end}, panels, s, p_.h_0, xg);
       if (plan_.by_units) barrier_.wait(count);
       if (p_.weight_hr) {
         const Range own =
@@ -132,8 +133,9 @@ class ForwardPass {
 
   // A step for some sequences; h and xg have a row for each, from the first of all on. Every other
   // step takes the panels in reverse, so that the first ones are still in the cache.
-  void rows(Range batch, Range panels, const Step& step, const T* h, const T* xg, bool reverse) {
-    const int64_t H = p_.hidden, b = batch.first, row = step.row + b;
+  void rows(Range batch, Range panels, int64_t s, const T* h, const T* xg) {
+    const bool reverse = s & 1;
+    const int64_t H = p_.hidden, b = batch.first, row = p_.steps[s].row + b;
     const int64_t xg_row = f_.xg ? G * H : panels_.row();
     const Place<T> place{h + b * p_.out,
                          offset(f_.input, row * f_.in),
@@ -144,6 +146,7 @@ class ForwardPass {
                          offset(f_.tape, row * Cell::kTape * H)};
     const int64_t n = batch.last - b, count = panels.last - panels.first;
     const bool asks = ahead() && packed() && weights_.asks(n, p_.out);
+    NextStep later = next_step(s, batch, count);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t p = nth(panels, i, reverse);
       if (as_scalars()) {
@@ -151,15 +154,31 @@ class ForwardPass {
       } else if (!packed()) {
         rows_at_once(n, [&](int64_t r, auto count) { vector_rows<count>(p, r, place); });
       } else {
+        const auto before_tile = [&] { later.ask(i); };
         if constexpr (kAsksForNextPanel) {
           if (asks && i + 1 < count) {
-            packed_panel(p, n, place, weights_.state_panel(nth(panels, i + 1, reverse)));
+            packed_panel(p, n, place, before_tile,
+                         weights_.state_panel(nth(panels, i + 1, reverse)));
             continue;
           }
         }
-        packed_panel(p, n, place, nullptr);
+        packed_panel(p, n, place, before_tile, nullptr);
       }
     }
+  }
+
+  // The step after s of these sequences, where this one takes so many panels. (With a tape tiles ask for the rows
+  // of the output before they write them.)
+  NextStep next_step(int64_t s, Range batch, int64_t panels) const {
+    Piece input, output;
+    if (joined() && s + 1 < p_.num_steps) {
+      const Step& next = p_.steps[s + 1];
+      const int64_t first = next.row + batch.first, last = next.row + min(batch.last, next.size);
+      input = rows_of(f_.input, f_.in, first, last);
+      if (!f_.tape) output = rows_of(f_.output, p_.out, first, last);
+    }
+    return {input, output, panels, (f_.in + p_.out) * V * W * kElement,
+            ceil_div(batch.last - batch.first, kTileRows<V>)};
   }
 
   void project_state(Range batch, const Step& step) {
@@ -169,16 +188,16 @@ class ForwardPass {
   }
 
   // `next` is the panel of weight_hh that comes next, to be asked for, or nullptr.
-  template <class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T>& place, Next next) {
+  template <class F, class Next>
+  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const F& before_tile, Next next) {
     if constexpr (Cell::kTape != 0) {
-      if (place.tape) return packed_panel<true>(p, n, place, next);
+      if (place.tape) return packed_panel<true>(p, n, place, before_tile, next);
     }
-    packed_panel<false>(p, n, place, next);
+    packed_panel<false>(p, n, place, before_tile, next);
   }
 
-  template <bool kTraining, class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T>& place, Next next) {
+  template <bool kTraining, class F, class Next>
+  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const F& before_tile, Next next) {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W, kRows = kCellRows<Cell> - 1 + kTileRows<width>;
       alignas(64) T sums[kRows * row + W], inputs[kRows * row + W];
@@ -196,6 +215,7 @@ class ForwardPass {
       }
       int64_t first = 0;  // of the rows that are waiting for the cell
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
+        before_tile();
         const Term<T> x{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out};
         const int64_t at_row = (r - first) * row;

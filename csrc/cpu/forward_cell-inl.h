@@ -102,7 +102,7 @@ FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r,
 // How many rows wait for the cell, those of several tiles, where its step has two parts. The last
 // activation waits for the others, and the next row's are too far away for the processor to begin them
 // meanwhile: so the first part comes for all rows before the second. Fewer than kFewRows have nothing to
-// wait for. (Measured on AVX2 alone; elsewhere a row at a time.)
+// wait for. (On AVX-512 layers gain nothing by it; there and elsewhere a row goes at a time.)
 template <class Cell>
 constexpr int64_t kCellRows =
     std::is_base_of_v<InTwoParts<Cell>, Cell> && kVectorBytes == 32 ? 12 : 1;

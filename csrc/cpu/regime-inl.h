@@ -66,7 +66,8 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
   const bool pays = several_steps || (weights == Weights::kPacked && !prepacked);
   // It also pays for one thread where the L2 cache has no room for both weights and the rows; one_sum keeps the
-  // bits what they are with more threads. (Measured on AVX2 alone, with as many inputs as units.)
+  // bits what they are with more threads. (Measured with as many inputs as units; AVX-512 on a core of 1 MB of L2
+  // loses by it.)
   constexpr int64_t kJoinedBytes = 192 * 1024;  // of each weight
   const bool apart = kVectorBytes == 32 && threads == 1 && several_steps &&
                      batch <= kManySequences && min(in_bytes, out_bytes) > kJoinedBytes;
