@@ -1,4 +1,4 @@
-"""The C++ tests in tests/cpp: the maths of the cells, which depends on nothing else, run alone."""
+"""The C++ tests in tests/cpp, run alone: the maths of the cells, and what tiles ask for."""
 
 import os
 import shlex

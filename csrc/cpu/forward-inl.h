@@ -146,7 +146,8 @@ class ForwardPass {
                          offset(f_.tape, row * Cell::kTape * H)};
     const int64_t n = batch.last - b, count = panels.last - panels.first;
     const bool asks = ahead() && packed() && weights_.asks(n, p_.out);
-    NextStep later = next_step(s, batch, count);
+    const NextStep later =
+        joined() ? next_step(f_, s, batch, count, (f_.in + p_.out) * V * W * kElement) : NextStep{};
     for (int64_t i = 0; i < count; ++i) {
       const int64_t p = nth(panels, i, reverse);
       if (as_scalars()) {
@@ -154,31 +155,17 @@ class ForwardPass {
       } else if (!packed()) {
         rows_at_once(n, [&](int64_t r, auto count) { vector_rows<count>(p, r, place); });
       } else {
-        const auto before_tile = [&] { later.ask(i); };
         if constexpr (kAsksForNextPanel) {
           if (asks && i + 1 < count) {
-            packed_panel(p, n, place, before_tile,
-                         weights_.state_panel(nth(panels, i + 1, reverse)));
+            packed_panel(p, n, place, weights_.state_panel(nth(panels, i + 1, reverse)));
             continue;
           }
         }
-        packed_panel(p, n, place, before_tile, nullptr);
+        packed_panel(p, n, place, [&](int64_t r, int rows) __attribute__((always_inline)) {
+          later.ask(i, r, rows);
+        });
       }
     }
-  }
-
-  // The step after s of these sequences, where this one takes so many panels. (With a tape tiles ask for the rows
-  // of the output before they write them.)
-  NextStep next_step(int64_t s, Range batch, int64_t panels) const {
-    Piece input, output;
-    if (joined() && s + 1 < p_.num_steps) {
-      const Step& next = p_.steps[s + 1];
-      const int64_t first = next.row + batch.first, last = next.row + min(batch.last, next.size);
-      input = rows_of(f_.input, f_.in, first, last);
-      if (!f_.tape) output = rows_of(f_.output, p_.out, first, last);
-    }
-    return {input, output, panels, (f_.in + p_.out) * V * W * kElement,
-            ceil_div(batch.last - batch.first, kTileRows<V>)};
   }
 
   void project_state(Range batch, const Step& step) {
@@ -187,17 +174,18 @@ class ForwardPass {
                              {nullptr, 0}, f_.output + (step.row + batch.first) * p_.out);
   }
 
-  // `next` is the panel of weight_hh that comes next, to be asked for, or nullptr.
-  template <class F, class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const F& before_tile, Next next) {
+  // `next` is the panel of weight_hh that comes next, to be asked for, or asks for what else comes where it is
+  // called with the rows of a tile, (first, count).
+  template <class Next>
+  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const Next& next) {
     if constexpr (Cell::kTape != 0) {
-      if (place.tape) return packed_panel<true>(p, n, place, before_tile, next);
+      if (place.tape) return packed_panel<true>(p, n, place, next);
     }
-    packed_panel<false>(p, n, place, before_tile, next);
+    packed_panel<false>(p, n, place, next);
   }
 
-  template <bool kTraining, class F, class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const F& before_tile, Next next) {
+  template <bool kTraining, class Next>
+  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const Next& next) {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W, kRows = kCellRows<Cell> - 1 + kTileRows<width>;
       alignas(64) T sums[kRows * row + W], inputs[kRows * row + W];
@@ -215,14 +203,15 @@ class ForwardPass {
       }
       int64_t first = 0;  // of the rows that are waiting for the cell
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-        before_tile();
+        constexpr bool kPanelNext = std::is_pointer_v<Next>;
+        if constexpr (!kPanelNext) next(r, count);
         const Term<T> x{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in};
         const Term<T> h{{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out};
         const int64_t at_row = (r - first) * row;
         const Rows<T> out{sums + at_row, row};
         const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
         const Rows<const T> start = adds_up && ahead() ? xg_rows(p, r, place) : weights_.bias_r(p);
-        if constexpr (!std::is_null_pointer_v<Next>) {
+        if constexpr (kPanelNext) {
           tile<width>(count, {h}, start, out,
                       with_part_of<T>(next, p_.out * row, p_.out, r, count, n, rows_of(soon)));
         } else if (adds_up && joined()) {

@@ -77,8 +77,8 @@ class Units {
   const int64_t hidden_, at_, tape_;
 };
 
-// What is written for `count` rows from r on and the units of panel p, in training. In inference it is so
-// little that asking for it gains nothing.
+// What is written for `count` rows from r on and the units of panel p, in training. In inference it is one row of
+// h, for which the tiles of the step before ask (next_step-inl.h): its own would lose by it.
 template <bool kTraining, class Cell, class T>
 FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int count,
                         const Place<T>& place, const void** at) {

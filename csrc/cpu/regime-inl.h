@@ -8,6 +8,11 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 // A core's L2 cache; and weights of more bytes than stay in L3, where inputs and outputs pass too.
 constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 
+// Of the next step's input and output: less gains nothing (an RNN loses 1-2%), and more of each would leave the
+// L2 cache again before it is used, as would what is asked for before so many bytes of weights pass by.
+constexpr int64_t kWorthAskingBytes = 32 * 1024, kMostBytes = 256 * 1024,
+                  kPassingBytes = 256 * 1024;
+
 // Up to so many rows, k long, packing weights costs more than it saves.
 FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
 
@@ -67,7 +72,7 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
   const bool pays = several_steps || (weights == Weights::kPacked && !prepacked);
   // It also pays for one thread where the L2 cache has no room for both weights and the rows; one_sum keeps the
   // bits what they are with more threads. (Measured with as many inputs as units; AVX-512 on a core of 1 MB of L2
-  // loses by it.)
+  // gains nothing.)
   constexpr int64_t kJoinedBytes = 192 * 1024;  // of each weight
   const bool apart = kVectorBytes == 32 && threads == 1 && several_steps &&
                      batch <= kManySequences && min(in_bytes, out_bytes) > kJoinedBytes;

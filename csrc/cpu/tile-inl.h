@@ -86,7 +86,7 @@ constexpr int kWorthAskingForPanel = 16;
 
 // Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so
 // tiles ask for the next panel. Of a smaller matrix too little comes from L3; the time to wait in grows with rows
-// and matrix; and two threads wait for L3 anyway. (Measured on AVX2 alone.)
+// and matrix; and two threads wait for L3 anyway. (AVX-512's tiles ask for their own, and gain nothing by it.)
 constexpr bool kAsksForNextPanel = kVectorBytes == 32;
 static_assert(!kAsksForNextPanel || kUnrolled > 1, "it is the unrolled loop that asks");
 constexpr int64_t kLinesATurn = 2;  // all of a panel with 12 rows; with 8 three quarters
