@@ -13,7 +13,7 @@ struct Piece {  // of memory
 class NextStep {
  public:
   NextStep() = default;  // nothing
-  // The next step of `batch` in a step with `rows` rows, which takes so many panels, each of so many bytes.
+  // What it reads and writes, after a step of so many rows that takes so many panels, each of so many bytes.
   NextStep(Piece input, Piece output, int64_t rows, int64_t panels, int64_t panel_bytes)
       : pieces_{input, output} {
     if (input.bytes + output.bytes < kWorthAskingBytes) return;
