@@ -36,7 +36,6 @@ class NextStep {
   }
 
   FR_FN void ask(int64_t i, int64_t r, int64_t count) const {
-    if (i < first_) return;
     for (int k = 0; k < 2; ++k) {
       const Piece piece = part(k, i, r, count);
       prefetch(piece.at, piece.bytes);

@@ -24,14 +24,6 @@ void expect(bool holds, const char* what, int64_t rows, int64_t panels, int64_t 
               int(panel_bytes));
 }
 
-// Calls f for the tiles of a step that asks for all parts in order.
-template <class F>
-void for_tiles_of(int64_t rows, int64_t panels, int64_t most, const F& f) {
-  for (int64_t i = 0; i < panels; ++i) {
-    for (int64_t r = 0; r < rows; r += most) f(i, r, min(most, rows - r));
-  }
-}
-
 void check(Piece input, Piece output, int64_t rows, int64_t panels, int64_t panel_bytes) {
   const NextStep next(input, output, rows, panels, panel_bytes);
   const bool asks = input.bytes + output.bytes >= kWorthAskingBytes;
@@ -40,13 +32,15 @@ void check(Piece input, Piece output, int64_t rows, int64_t panels, int64_t pane
     for (int k = 0; k < 2; ++k) {
       const int64_t wanted = asks ? min(pieces[k].bytes, kMostBytes) : 0;
       int64_t asked = 0, early = 0;
-      for_tiles_of(rows, panels, most, [&](int64_t i, int64_t r, int64_t count) {
-        const Piece part = next.part(k, i, r, count);
-        if (part.bytes > 0)
-          expect(part.at == pieces[k].at + asked, "gap", rows, panels, panel_bytes);
-        asked += part.bytes;
-        if ((panels - i) * panel_bytes > kPassingBytes && i + 1 < panels) early += part.bytes;
-      });
+      for (int64_t i = 0; i < panels; ++i) {
+        for (int64_t r = 0; r < rows; r += most) {
+          const Piece part = next.part(k, i, r, min(most, rows - r));
+          const bool follows = part.bytes == 0 || part.at == pieces[k].at + asked;
+          expect(follows, "gap", rows, panels, panel_bytes);
+          asked += part.bytes;
+          if ((panels - i) * panel_bytes > kPassingBytes && i + 1 < panels) early += part.bytes;
+        }
+      }
       expect(asked == wanted, "not all", rows, panels, panel_bytes);
       expect(early == 0, "too early", rows, panels, panel_bytes);
     }
@@ -69,7 +63,9 @@ void check_ragged() {
     return sum;
   };
   const int64_t row = (kIn + kOut) * sizeof(T);
-  expect(bytes(0, {16, 32}) == 16 * row || 16 * row < kWorthAskingBytes, "second half", 16, 1, 1);
+  const int64_t half =
+      16 * row < kWorthAskingBytes ? 0 : 16 * row;  // of float it is not worth asking
+  expect(bytes(0, {16, 32}) == half, "second half", 16, 1, 1);
   expect(bytes(0, {0, 32}) == 32 * row, "whole step", 32, 1, 1);
   expect(bytes(1, {16, 32}) == 0, "sequences that have ended", 16, 1, 1);
   expect(bytes(2, {0, 32}) == 0, "after the last step", 32, 1, 1);
