@@ -4,30 +4,37 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// lane j of sum[r] = h[r] . weights(j)
+// lane j of sum[r] = h[r] . weights(j). Where the rows of weights lie one after the other, `ahead` may be those
+// that are used next, to be asked for, else null.
 template <int R, class T, class Row>
-__attribute__((noinline)) void dots(Row weights, Left<T> h, int64_t k, Vec<T> (&sum)[R]) {
+__attribute__((noinline)) void dots(Row weights, Left<T> h, int64_t k, const T* ahead,
+                                    Vec<T> (&sum)[R]) {
   constexpr int W = kLanes<T>, kAtOnce = W < 8 || kRegisters == 16 ? (W < 4 ? W : 4) : 8;
   Vec<T> partial[R][W];
   for (int first = 0; first < W; first += kAtOnce) {
     Vec<T> acc[R][kAtOnce] = {};
     const T* row[kAtOnce];
     for (int j = 0; j < kAtOnce; ++j) row[j] = weights(first + j);
-    const auto add = [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    const T* next = first + kAtOnce < W ? weights(first + kAtOnce) : ahead;
+    const auto add = [&](int64_t i, auto lanes, auto asks) __attribute__((always_inline)) {
       Vec<T> x[R];
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) x[r] = load(h.data + r * h.row + i, lanes);
 #pragma GCC unroll 8
       for (int j = 0; j < kAtOnce; ++j) {
+        if constexpr (asks) prefetch(next + j * k + i, W);
         Vec<T> y = load(row[j] + i, lanes);
         keep_in_register<R>(y);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) acc[r][j] += x[r] * y;
       }
     };
-    int64_t i = 0;
-    for (; i + W <= k; i += W) add(i, AllLanes<T>{});
-    if (i < k) add(i, k - i);
+    const auto add_all = [&](auto asks) __attribute__((always_inline)) {
+      int64_t i = 0;
+      for (; i + W <= k; i += W) add(i, AllLanes<T>{}, asks);
+      if (i < k) add(i, k - i, asks);
+    };
+    ahead ? add_all(std::true_type{}) : add_all(std::false_type{});
     for (int r = 0; r < R; ++r) {
       for (int j = 0; j < kAtOnce; ++j) partial[r][first + j] = acc[r][j];
     }

@@ -114,7 +114,8 @@ class ForwardPass {
       if (!packed()) {
         rows_at_once(count, [&](int64_t r, auto n) {
           const Left<T> x{f_.input + (block_row + r) * in, in};
-          panels_.template dots_of<n>(p, x, f_.weight_ih, in, f_.bias_ih,
+          const bool asks = plan_.from_memory && r == 0;
+          panels_.template dots_of<n>(p, x, f_.weight_ih, in, asks, f_.bias_ih,
                                       {xg_ + r * panels_.row() + p * V * W, panels_.row()});
         });
         continue;
@@ -256,10 +257,11 @@ class ForwardPass {
   void vector_rows(int64_t p, int64_t r, const Place<T>& place) {
     alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
     const Left<T> h{place.h + r * p_.out, p_.out}, x{offset(place.x, r * f_.in), f_.in};
-    panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
+    const bool asks = plan_.from_memory && r == 0;  // for the rows after these as well
+    panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, asks, f_.bias_hh, {sums, V * W});
     const Gates<T> recurrent = panels_.gates(p, sums, V * W);
     if (!joined()) return apply_cell(panels_, p, r, R, x_part(p, r, place), recurrent, place);
-    panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
+    panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, asks, f_.bias_ih, {inputs, V * W});
     apply_cell(panels_, p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
   }
 

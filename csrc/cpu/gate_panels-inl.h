@@ -54,8 +54,7 @@ class GatePanels {
   void pack(int64_t p, const T* w, int64_t k, T* panel) const {
     const int64_t row = width(p) * W;
     for (int64_t v = 0; v < width(p); ++v) {
-      const int64_t next = v + 1 < width(p) ? p : p + 1;
-      const T* ahead = full(next) ? w + row_behind(next, next == p ? v + 1 : 0, 0) * k : nullptr;
+      const T* ahead = rows_after(p, v, w, k);
       full(p) ? pack_transposed(full_rows(p, v, w, k), k, panel + v * W, row, ahead)
               : pack_transposed(any_rows(p, v, w, k), k, panel + v * W, row, ahead);
     }
@@ -75,15 +74,15 @@ class GatePanels {
     return result;
   }
 
-  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie, vectors of them; rows of out
-  // have a stride.
+  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie, vectors of them, if it `asks` the next
+  // ones asked for beside the products; rows of out have a stride.
   template <int R>
-  FR_FN void dots_of(int64_t p, Left<T> a, const T* w, int64_t k, const T* bias,
+  FR_FN void dots_of(int64_t p, Left<T> a, const T* w, int64_t k, bool asks, const T* bias,
                      Rows<T> out) const {
     for (int64_t v = 0; v < width(p); ++v) {
       Vec<T> sum[R];
-      full(p) ? dots<R>(full_rows(p, v, w, k), a, k, sum)
-              : dots<R>(any_rows(p, v, w, k), a, k, sum);
+      full(p) ? dots<R>(full_rows(p, v, w, k), a, k, asks ? rows_after(p, v, w, k) : nullptr, sum)
+              : dots<R, T>(any_rows(p, v, w, k), a, k, nullptr, sum);
       const Vec<T> b = this->bias(p, v, bias);
       for (int i = 0; i < R; ++i) store(out.data + i * out.row + v * W, b + sum[i]);
     }
@@ -130,6 +129,12 @@ class GatePanels {
   FR_FN auto any_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
     return [=, this](int64_t j)
                __attribute__((always_inline)) { return w + row_behind(p, v, j) * k; };
+  }
+  // Those of the vector after vector v of panel p, where they lie one after the other, else null.
+  FR_FN const T* rows_after(int64_t p, int64_t v, const T* w, int64_t k) const {
+    const bool same = v + 1 < width(p);
+    const int64_t next = same ? p : p + 1;
+    return full(next) ? w + row_behind(next, same ? v + 1 : 0, 0) * k : nullptr;
   }
 
   const int64_t hidden_, count_;

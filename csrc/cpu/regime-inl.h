@@ -8,6 +8,10 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 // A core's L2 cache; and weights of more bytes than stay in L3, where inputs and outputs pass too.
 constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 
+// So many bytes of weights as they lie come from memory, since other things use L3 as well: dot products then ask
+// for the rows they use next. Of fewer, asking costs up to 15%.
+constexpr int64_t kFromMemoryBytes = 12 << 20;
+
 // Of the next step's input and output: less gains nothing (an RNN loses 1-2%), and more of each would leave the
 // L2 cache again before it is used, as would what is asked for before so many bytes of weights pass by.
 constexpr int64_t kWorthAskingBytes = 32 * 1024, kMostBytes = 256 * 1024,
@@ -54,6 +58,7 @@ struct ForwardPlan {
   int64_t block_rows;  // of a block made ahead
   bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
   bool one_sum;        // tiles add the state's part to the input's
+  bool from_memory;    // that is where weights come from
 };
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`. `lanes`: of a
@@ -89,7 +94,8 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
           input,
           block,
           input == Input::kAhead && block == rows,
-          input == Input::kJoined || (apart && !by_units)};
+          input == Input::kJoined || (apart && !by_units),
+          (given ? 0 : in_bytes) + out_bytes >= kFromMemoryBytes};
 }
 
 struct Range {
