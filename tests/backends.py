@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from emulator import build
+from fused_rnn import _C
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ ONE_A_BLOCK = Backend("emulated-persistent-1", multiprocessors=1000, shared_byte
 FOUR_A_BLOCK = Backend("emulated-persistent-4", multiprocessors=1, shared_bytes=SHARED_BYTES)
 EMULATED = (STEPS, ONE_A_BLOCK, FOUR_A_BLOCK)
 CPU, CUDA = Backend("cpu"), Backend("cuda", device="cuda")
+
+# The instruction sets of the CPU with kernels of their own: avx512_bf16 has AVX-512's, but for
+# layers of bfloat16 (test_bfloat16.py).
+ISAS = [isa for isa in _C.available_cpu_isas() if isa != "avx512_bf16"]
 
 
 def over_backends(*backends: Backend) -> pytest.MarkDecorator:

@@ -216,12 +216,14 @@ def test_isa_objects_share_no_symbol() -> None:
 
 @x86_linux
 def test_isa_objects_are_vectorised() -> None:
-    """Wide fused multiply-adds in both precisions, and no call of the scalar maths library."""
+    """Wide fused multiply-adds in both precisions, or of bfloat16, and no call of the scalar maths
+    library."""
     for path in isa_objects():
         register = "zmm" if "avx512" in path.name else "ymm"
         code = run_binutils("objdump", "-d", "--no-show-raw-insn", str(path))
-        for suffix in ("ps", "pd"):
-            assert re.search(rf"vfmadd\d+{suffix} .*%{register}", code), (path.name, suffix)
+        instructions = (r"vfmadd\d+ps", r"vfmadd\d+pd")
+        for instruction in ("vdpbf16ps",) if "bf16" in path.name else instructions:
+            assert re.search(rf"{instruction} .*%{register}", code), (path.name, instruction)
         undefined = run_binutils("nm", "-u", str(path))
         assert not re.findall(r"\b(?:exp|tanh)f?\b", undefined), path.name
 
@@ -235,14 +237,17 @@ def test_largest_tiles_spill_nothing() -> None:
     for path in isa_objects():
         code = run_binutils("objdump", "-dC", "--no-show-raw-insn", str(path))
         sizes = {"6, 4", "8, 3"} if "avx512" in path.name else {"3, 4", "4, 3", "6, 2"}
+        instruction, types = ("vdpbf16ps", "u") if "bf16" in path.name else ("vfmadd", "[fd]")
         for size in sizes:
-            bodies = re.findall(rf"::tile<{size}, \d, \d+, [fd].*>:\n((?:.+\n)+)", code)
-            loops = [loop for body in bodies for loop in innermost_loops(body) if "vfmadd" in loop]
+            bodies = re.findall(rf"::tile<{size}, \d, \d+, {types}.*>:\n((?:.+\n)+)", code)
+            loops = [
+                loop for body in bodies for loop in innermost_loops(body) if instruction in loop
+            ]
             at_once = 12 * 4 if "avx2" in path.name else 24  # four k a turn, or one
-            assert any(loop.count("vfmadd") == at_once for loop in loops), (path.name, size)
+            assert any(loop.count(instruction) == at_once for loop in loops), (path.name, size)
             for loop in loops:  # these functions realign their stack: %rbp is its frame
                 assert not re.search(r"\(%rsp|\(%rbp|vmovq|vmovd\b", loop), (path.name, size, loop)
-                assert not re.search(r"vfmadd.*\(", loop), (path.name, size, loop)
+                assert not re.search(rf"{instruction}.*\(", loop), (path.name, size, loop)
 
 
 @x86_linux

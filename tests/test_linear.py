@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from backends import ISAS
 from cases import DTYPES, random
 from compare import Results, assert_as_accurate, assert_same, gradients, leaf
 from fused_rnn import _C
@@ -21,7 +22,7 @@ WIDTHS = ((1, 1), (7, 33), (33, 7), (65, 100), (100, 65), (1, 129), (1030, 2), (
 each_rows = pytest.mark.parametrize("rows", ROWS)
 each_width = pytest.mark.parametrize("widths", WIDTHS, ids=str)
 each_bias = pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
+each_isa = pytest.mark.parametrize("isa", ISAS)
 
 
 def arguments(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import fused_rnn
+from backends import ISAS
 from cases import BLOCK_CASES, CASES, CELLS, REGIME_CASES, Case, over
 from compare import Results, run_module
 from fused_rnn import _C
@@ -55,7 +56,7 @@ def test_one_thread_and_two(case: Case, reverse: bool, op: str, dtype: torch.dty
     assert_bit_identical(results[0], results[2])
 
 
-@pytest.mark.parametrize("isa", _C.available_cpu_isas())
+@pytest.mark.parametrize("isa", ISAS)
 @both_directions
 @over(REGIME_CASES[-4:])
 def test_plans_that_depend_on_threads(case: Case, reverse: bool, isa: str) -> None:

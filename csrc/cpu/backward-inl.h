@@ -9,34 +9,35 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class Cell, class T>
+template <class Cell, class T, class S = T>
 class BackwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
-  static constexpr int64_t kPanel = RightMatrix<T>::kColumns;
+  static constexpr int64_t kPanel = RightMatrix<S>::kColumns;
 
  public:
-  explicit BackwardPass(const Backward<T>& args)
+  explicit BackwardPass(const Backward<T, S>& args)
       : a_(args),
         p_(args.problem),
-        gates_(G * p_.hidden),
-        by_units_(bound_by_weights(p_.batch, gates_ * p_.out * static_cast<int64_t>(sizeof(T)),
+        gates_(G * p_.hidden / kValues<S>),
+        out_(p_.out * kValues<S>),
+        by_units_(bound_by_weights(p_.batch, gates_ * out_ * static_cast<int64_t>(sizeof(S)),
                                    step_products())),
-        weights_(gates_, p_.out, as_they_lie() ? p_.weight_hh : nullptr),
+        weights_(gates_, out_, as_they_lie() ? p_.weight_hh : nullptr),
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
         dr_row_(!Cell::kSameGates && a_.own_tape ? Cell::kTape * p_.hidden : gates_),
         own_dr_(Cell::kSameGates || a_.own_tape ? 0 : p_.rows * gates_),
         dr_(Cell::kSameGates ? a_.d_xg
-            : a_.own_tape    ? a_.own_tape
+            : a_.own_tape    ? static_cast<S*>(static_cast<void*>(a_.own_tape))
                              : own_dr_),
         d_out_(p_.weight_hr ? p_.rows * p_.out : 0),
-        hidden_(p_.weight_hr ? p_.rows * p_.hidden : 0),
-        d_weight_hh_(p_.steps, p_.num_steps, p_.rows, gates_, p_.out),
-        d_weight_hr_(p_.steps, p_.num_steps, p_.rows, p_.out, p_.hidden) {}
+        hidden_(p_.weight_hr ? p_.rows * p_.hidden / kValues<S> : 0),
+        d_weight_hh_(p_.steps, p_.num_steps, p_.rows, G * p_.hidden, out_),
+        d_weight_hr_(p_.steps, p_.num_steps, p_.rows, out_, p_.hidden) {}
 
   // The weights' gradients may have more threads than the steps.
-  int64_t shares() const { return max(step_shares(), ceil_div(gates_, W)); }
+  int64_t shares() const { return max(step_shares(), ceil_div(G * p_.hidden, W)); }
 
   void allocate(int count) {
     sums_.allocate(count * p_.batch * kPanel);
@@ -62,7 +63,7 @@ class BackwardPass {
       const int64_t first = batch.first, end = min(batch.last, step.size);
       if (end <= first) continue;
       const int64_t go_on = s + 1 < p_.num_steps ? min(end, p_.steps[s + 1].kept) : 0;
-      const T* dr_after = go_on > first ? dr_ + p_.steps[s + 1].row * dr_row_ : nullptr;
+      const S* dr_after = go_on > first ? dr_ + p_.steps[s + 1].row * dr_row_ : nullptr;
       p_.weight_hr ? projected_step(team, s, first, end, go_on, dr_after)
                    : plain_step(team, s, first, end, go_on, dr_after);
       meet(team);
@@ -74,14 +75,14 @@ class BackwardPass {
   void weights(int thread, int count) {
     if (a_.d_weight_hh || a_.d_bias_hh) {
       d_weight_hh_.run(thread, count, a_.d_weight_hh, a_.d_bias_hh, [&](int64_t s, int64_t b) {
-        return OuterRow<T>{dr_ + (p_.steps[s].row + b) * dr_row_,
+        return OuterRow<S>{dr_ + (p_.steps[s].row + b) * dr_row_,
                            before(a_.output, p_.h_0, p_.out, s, b)};
       });
     }
     if (a_.d_weight_hr) {
       d_weight_hr_.run(thread, count, a_.d_weight_hr, nullptr, [&](int64_t s, int64_t b) {
         const int64_t row = p_.steps[s].row + b;
-        return OuterRow<T>{d_out_ + row * p_.out, hidden_ + row * p_.hidden};
+        return OuterRow<S>{d_out_ + row * p_.out, hidden_ + row * p_.hidden / kValues<S>};
       });
     }
   }
@@ -96,21 +97,22 @@ class BackwardPass {
     return parts(by_units_, p_.batch, weights_.panels(), step_products());
   }
   bool as_they_lie() const {
+    if (kValues<S> > 1) return false;  // two rows make pairs
     return few_rows(p_.rows, p_.out) || read_seldom(p_.rows, p_.num_steps);
   }
-  int64_t step_products() const { return p_.batch * gates_ * p_.out; }
+  int64_t step_products() const { return p_.batch * gates_ * out_; }
   // The panels of a matrix that this thread has.
-  Range panels(const Team& team, const RightMatrix<T>& matrix) const {
+  Range panels(const Team& team, const RightMatrix<S>& matrix) const {
     return by_units_ ? share(matrix.panels(), team.thread, team.count) : Range{0, matrix.panels()};
   }
   void meet(const Team& team) {
     if (by_units_) barrier_.wait(team.count);
   }
 
-  // Row of the state before step s of sequence b, in an array that forward filled or the initial
-  // state.
-  FR_FN const T* before(const T* made, const T* initial, int64_t width, int64_t s,
-                        int64_t b) const {
+  // Row of the state before step s of sequence b, in an array that forward filled or the initial state.
+  template <class Value>
+  FR_FN const Value* before(const Value* made, const Value* initial, int64_t width, int64_t s,
+                            int64_t b) const {
     return b < p_.steps[s].kept ? made + (p_.steps[s - 1].row + b) * width : initial + b * width;
   }
 
@@ -119,7 +121,7 @@ class BackwardPass {
     for (int64_t b = sequences.first; b < sequences.last; ++b) {
       T* carry = carry_ + b * carry_row_;
       __builtin_memset(carry, 0, carry_row_ * sizeof(T));
-      if (a_.grad_h_n) __builtin_memcpy(carry, a_.grad_h_n + b * p_.out, p_.out * sizeof(T));
+      if (a_.grad_h_n) __builtin_memcpy(carry, a_.grad_h_n + b * out_, out_ * sizeof(T));
       if (a_.d_c_0) {
         copy(a_.d_c_0 + b * p_.hidden, offset(a_.grad_c_n, b * p_.hidden), p_.hidden);
       }
@@ -129,7 +131,7 @@ class BackwardPass {
   // sums[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at
   // this step. `soon` and `next` as in multiply_panel.
   template <class F>
-  void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const T* dr_after,
+  void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const S* dr_after,
                       T* sums, const F& soon, int64_t next = -1) {
     const T* carry = carry_ + p * kPanel;
     if (dr_after) {
@@ -143,7 +145,7 @@ class BackwardPass {
   }
 
   void plain_step(const Team& team, int64_t s, int64_t first, int64_t end, int64_t go_on,
-                  const T* dr_after) {
+                  const S* dr_after) {
     const Range mine = panels(team, weights_);
     const int64_t count = mine.last - mine.first;
     const bool asks = weights_.asks_for_next(p_.threads, go_on - first);
@@ -152,23 +154,24 @@ class BackwardPass {
       const int64_t next = asks && i + 1 < count ? nth(mine, i + 1, s & 1) : -1;
       state_gradient(p, first, end, go_on, dr_after, team.sums, soon(s, first, p), next);
       for (int64_t b = first; b < end; ++b) {
-        const T* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
+        const S* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
         cell(s, b, p, team.sums + b * kPanel, grad);
       }
     }
   }
 
   void projected_step(const Team& team, int64_t s, int64_t first, int64_t end, int64_t go_on,
-                      const T* dr_after) {
+                      const S* dr_after) {
     const int64_t row = p_.steps[s].row;
     const Range outs = panels(team, weights_), units = panels(team, projection_);
     for (int64_t p = outs.first; p < outs.last; ++p) {
       state_gradient(p, first, end, go_on, dr_after, team.sums, kNothingSoon);
       for (int64_t b = first; b < end; ++b) {
-        for (int64_t j = p * kPanel; j < min(p_.out, (p + 1) * kPanel); ++j) {
-          const int64_t at = (row + b) * p_.out + j;
-          d_out_[at] =
-              team.sums[b * kPanel + j - p * kPanel] + (a_.grad_output ? a_.grad_output[at] : T(0));
+        const S* grad_output = offset(a_.grad_output, (row + b) * p_.out);
+        for (int64_t at = p * kPanel; at < min(out_, (p + 1) * kPanel); at += W) {
+          Vec<T> grad = load(team.sums + b * kPanel + at - p * kPanel);
+          if (grad_output) grad += load_from(grad_output, at, out_ - at);
+          store_to(d_out_ + (row + b) * p_.out, at, grad, out_ - at);
         }
       }
     }
@@ -188,6 +191,7 @@ class BackwardPass {
   // What `cell` reads and writes once for panel p and `count` sequences, from the r-th after `first` on.
   FR_FN auto soon(int64_t s, int64_t first, int64_t p) const {
     static_assert(Cell::kTape + G + 4 <= kSoonRows);
+    const bool on_tape = static_cast<const void*>(a_.d_xg) == a_.own_tape;
     return [=, this](int64_t r, int count, const void** at) __attribute__((always_inline)) {
       const int64_t H = p_.hidden, unit = p * kPanel;
       int64_t n = 0;
@@ -195,12 +199,14 @@ class BackwardPass {
         const int64_t row = p_.steps[s].row + b;
         for (int k = 0; k < Cell::kTape; ++k)
           at[n++] = a_.tape + (row * Cell::kTape + k) * H + unit;
-        if (a_.grad_output && !p_.weight_hr) at[n++] = a_.grad_output + row * H + unit;
+        if (a_.grad_output && !p_.weight_hr) at[n++] = address_in(a_.grad_output, row * H + unit);
         if (Cell::kHasC) at[n++] = before(a_.cells, p_.c_0, H, s, b) + unit;
-        if (Cell::kReadsBefore) at[n++] = before(a_.output, p_.h_0, H, s, b) + unit;
-        if (Cell::kReadsAfter) at[n++] = a_.output + row * H + unit;
-        for (int g = 0; a_.d_xg != a_.own_tape && g < G; ++g) {
-          at[n++] = a_.d_xg + (row * G + g) * H + unit;
+        if (Cell::kReadsBefore) {
+          at[n++] = address_in(before(a_.output, p_.h_0, p_.out, s, b), unit);
+        }
+        if (Cell::kReadsAfter) at[n++] = address_in(a_.output, row * H + unit);
+        for (int g = 0; !on_tape && g < G; ++g) {
+          at[n++] = address_in(a_.d_xg, (row * G + g) * H + unit);
         }
       }
       return Soon{at, n, min(kPanel, H - unit) * static_cast<int64_t>(sizeof(T))};
@@ -208,8 +214,8 @@ class BackwardPass {
   }
 
   // The cell's backward step for the units of panel p, whose dh is sums plus grad.
-  FR_FN void cell(int64_t s, int64_t b, int64_t p, const T* sums, const T* grad) {
-    for (int v = 0; v < RightMatrix<T>::V; ++v) {
+  FR_FN void cell(int64_t s, int64_t b, int64_t p, const T* sums, const S* grad) {
+    for (int v = 0; v < RightMatrix<S>::V; ++v) {
       const int64_t unit = p * kPanel + v * W, lanes = p_.hidden - unit;
       if (lanes >= W) {
         units(s, b, unit, AllLanes<T>{}, sums + v * W, grad);
@@ -221,19 +227,19 @@ class BackwardPass {
 
   template <class Lanes>
   FR_FN void units(int64_t s, int64_t b, int64_t unit, Lanes lanes, const T* sum,
-                   const T* grad_output) {
+                   const S* grad_output) {
     const int64_t H = p_.hidden, row = p_.steps[s].row + b;
     State<Vec<T>> state_before{}, after{}, grad{};
     Vec<T> tape[Cell::kTape + 1], dx[G], dr[G];
     grad.h = load(sum);
-    if (grad_output) grad.h += load(grad_output + unit, lanes);
+    if (grad_output) grad.h += load_from(grad_output, unit, lanes);
     for (int k = 0; k < Cell::kTape; ++k) {
       tape[k] = load(a_.tape + (row * Cell::kTape + k) * H + unit, lanes);
     }
     if constexpr (Cell::kReadsBefore) {
-      state_before.h = load(before(a_.output, p_.h_0, H, s, b) + unit, lanes);
+      state_before.h = load_from(before(a_.output, p_.h_0, p_.out, s, b), unit, lanes);
     }
-    if constexpr (Cell::kReadsAfter) after.h = load(a_.output + row * H + unit, lanes);
+    if constexpr (Cell::kReadsAfter) after.h = load_from(a_.output, row * H + unit, lanes);
     if constexpr (Cell::kHasC) {
       state_before.c = load(before(a_.cells, p_.c_0, H, s, b) + unit, lanes);
       after.c = load(a_.cells + row * H + unit, lanes);
@@ -241,48 +247,53 @@ class BackwardPass {
     }
     const State<Vec<T>> direct = Cell::step_backward(tape, state_before, after, grad, dx, dr);
     for (int g = 0; g < G; ++g) {
-      store(a_.d_xg + (row * G + g) * H + unit, dx[g], lanes);
-      if constexpr (!Cell::kSameGates) store(dr_ + row * dr_row_ + g * H + unit, dr[g], lanes);
+      store_to(a_.d_xg, (row * G + g) * H + unit, dx[g], lanes);
+      if constexpr (!Cell::kSameGates) {
+        store_to(dr_ + row * dr_row_, g * H + unit, dr[g], lanes);
+      }
     }
     if constexpr (Cell::kHasC) store(a_.d_c_0 + b * H + unit, direct.c, lanes);
     if constexpr (Cell::kProjects) {
-      if (p_.weight_hr) return store(hidden_ + row * H + unit, Cell::hidden(tape, after.c), lanes);
+      if (p_.weight_hr) {
+        const Vec<T> hidden = Cell::hidden(tape, after.c);
+        return store_to(hidden_ + row * H / kValues<S>, unit, hidden, lanes);
+      }
     }
     store(carry_ + b * carry_row_ + unit, direct.h, lanes);
   }
 
-  // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: there is no
-  // step).
-  void finish(const Team& team, int64_t first, int64_t end, const T* dr) {
+  // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: no step).
+  void finish(const Team& team, int64_t first, int64_t end, const S* dr) {
     if (!a_.d_h_0 || first >= end) return;
     const Range mine = panels(team, weights_);
     for (int64_t p = mine.first; p < mine.last; ++p) {
       state_gradient(p, first, end, dr ? end : first, dr, team.sums, kNothingSoon);
       for (int64_t b = first; b < end; ++b) {
-        const int64_t column = p * kPanel, n = min(kPanel, p_.out - column);
-        __builtin_memcpy(a_.d_h_0 + b * p_.out + column, team.sums + b * kPanel, n * sizeof(T));
+        const int64_t column = p * kPanel, n = min(kPanel, out_ - column);
+        __builtin_memcpy(a_.d_h_0 + b * out_ + column, team.sums + b * kPanel, n * sizeof(T));
       }
     }
   }
 
-  const Backward<T>& a_;
-  const Problem<T>& p_;
-  const int64_t gates_;
+  const Backward<T, S>& a_;
+  const Problem<T, S>& p_;
+  const int64_t gates_;  // elements of a row of dr
+  const int64_t out_;    // values of a row of h
   const bool by_units_;
-  RightMatrix<T> weights_;     // weight_hh
-  RightMatrix<T> projection_;  // weight_hr
+  RightMatrix<S> weights_;     // weight_hh
+  RightMatrix<S> projection_;  // weight_hr
   const int64_t carry_row_;
   Buffer<T> carry_;  // [batch][carry_row]
   // The gradients of r, of rows dr_row_ apart: those of x where the cell has them equal, else in the
   // tape where it may be written over, else in memory of their own.
   const int64_t dr_row_;
-  Buffer<T> own_dr_;
-  T* const dr_;
-  Buffer<T> d_out_;   // [rows][out], the whole gradient of a projected h
-  Buffer<T> hidden_;  // [rows][hidden], h before the projection
+  Buffer<S> own_dr_;
+  S* const dr_;
+  Buffer<S> d_out_;   // [rows][out], the whole gradient of a projected h
+  Buffer<S> hidden_;  // [rows][hidden], h before the projection
   Buffer<T> sums_;    // [threads][batch][V][W]
   Barrier barrier_;
-  OuterProduct<T> d_weight_hh_, d_weight_hr_;
+  OuterProduct<S> d_weight_hh_, d_weight_hr_;
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -15,9 +15,26 @@ extern const KernelTable kTable;
 namespace avx512 {
 extern const KernelTable kTable;
 }
+namespace avx512_bf16 {
+extern const BFloat16Kernels kKernels;
+}
 #endif
 
 namespace {
+
+#if defined(__x86_64__)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+
+// AVX-512's, but what multiplies bfloat16.
+const KernelTable kAvx512Bf16 = [] {
+  KernelTable table = avx512::kTable;
+  table.bf16 = avx512_bf16::kKernels;
+  return table;
+}();
+#endif
 
 struct IsaRow {
   Isa isa;
@@ -31,11 +48,9 @@ const IsaRow kIsas[] = {
 #if defined(__x86_64__)
     {Isa::kAvx2, "avx2", &avx2::kTable,
      [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
-    {Isa::kAvx512, "avx512", &avx512::kTable,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-     }},
+    {Isa::kAvx512, "avx512", &avx512::kTable, has_avx512},
+    {Isa::kAvx512Bf16, "avx512_bf16", &kAvx512Bf16,
+     [] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }},
 #endif
 };
 

@@ -12,24 +12,25 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class Cell, class T>
+template <class Cell, class T, class S = T>
 class ForwardPass {
   using Panels = GatePanels<Cell, T>;
-  static constexpr int64_t kElement = sizeof(T);
+  static constexpr int64_t kElement = sizeof(S);
   static constexpr int W = Panels::W, G = Panels::G, V = Panels::V;
 
  public:
-  explicit ForwardPass(const Forward<T>& args)
+  explicit ForwardPass(const Forward<T, S>& args)
       : f_(args),
         p_(args.problem),
         panels_(p_.hidden),
         plan_(plan_forward(p_.threads, p_.rows, p_.batch, p_.out, args.xg, args.packed_hh,
                            panels_.count() < p_.threads ? 0 : W, G * p_.hidden * args.in * kElement,
-                           G * p_.hidden * p_.out * kElement, max(panels_.row(), 1) * kElement,
+                           G * p_.hidden * p_.out * kElement,
+                           max(panels_.row(), 1) * static_cast<int64_t>(sizeof(T)),
                            step_products())),
         weights_(args, panels_, plan_),
-        projection_(p_.hidden, p_.weight_hr ? p_.out : 0),
-        projected_(p_.weight_hr ? p_.batch * p_.hidden : 0),
+        projection_(p_.hidden / kValues<S>, p_.weight_hr ? p_.out * kValues<S> : 0),
+        projected_(p_.weight_hr ? p_.batch * p_.hidden / kValues<S> : 0),
         xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0),
         columns_x_(args.in, as_scalars() && joined() ? p_.batch : 0),
         columns_h_(p_.out, as_scalars() ? p_.batch : 0) {}
@@ -64,13 +65,13 @@ class ForwardPass {
       const int64_t end = min(batch.last, step.size);
       if (end <= batch.first) continue;
       if (ahead() && s >= block_end) {
-        block_end = project(s, panels, block_row, offset<T>(passing_, thread * f_.in * V * W));
+        block_end = project(s, panels, block_row, offset<S>(passing_, thread * f_.in * V * W));
       }
       const T* xg = ahead() ? xg_ + (step.row - block_row) * panels_.row()
                             : offset(f_.xg, step.row * G * p_.hidden);
       const int64_t starting = max(batch.first, min(end, step.kept));
       if (batch.first < starting) {
-        const T* h = f_.output + p_.steps[s - 1].row * p_.out;
+        const S* h = f_.output + p_.steps[s - 1].row * p_.out;
         rows({batch.first, starting}, panels, s, h, xg);
       }
       if (starting < end) rows({starting, end}, panels, s, p_.h_0, xg);
@@ -89,10 +90,11 @@ class ForwardPass {
 
  private:
   // Rows [range) of `width` values.
-  static FR_FN void copy(const T* from, Range range, int64_t width, T* to) {
+  template <class Value>
+  static FR_FN void copy(const Value* from, Range range, int64_t width, Value* to) {
     if (range.first >= range.last) return;
     __builtin_memcpy(to + range.first * width, from + range.first * width,
-                     (range.last - range.first) * width * sizeof(T));
+                     (range.last - range.first) * width * sizeof(Value));
   }
 
   int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
@@ -103,7 +105,7 @@ class ForwardPass {
 
   // Makes the gates of all sequences for as many steps from s on as fit in a block; gives the step
   // after them. With one block, a panel of the weights is packed when it is used, or used as it lies.
-  int64_t project(int64_t s, Range panels, int64_t& block_row, T* passing) {
+  int64_t project(int64_t s, Range panels, int64_t& block_row, S* passing) {
     int64_t count = 0, in = f_.in, end = s;
     block_row = p_.steps[s].row;
     for (; end < p_.num_steps && count + p_.steps[end].size <= plan_.block_rows; ++end) {
@@ -113,7 +115,7 @@ class ForwardPass {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       if (!packed()) {
         rows_at_once(count, [&](int64_t r, auto n) {
-          const Left<T> x{f_.input + (block_row + r) * in, in};
+          const Left<S> x{f_.input + (block_row + r) * in, in};
           const bool asks = plan_.from_memory && r == 0;
           panels_.template dots_of<n>(p, x, f_.weight_ih, in, asks, f_.bias_ih,
                                       {xg_ + r * panels_.row() + p * V * W, panels_.row()});
@@ -121,10 +123,10 @@ class ForwardPass {
         continue;
       }
       const bool asks = !passing && p + 1 < panels.last && weights_.asks(count, in);
-      const T* next = asks ? weights_.input_panel(p + 1) : nullptr;
-      const T* panel = passing ? weights_.pack_input(p, passing) : weights_.input_panel(p);
+      const S* next = asks ? weights_.input_panel(p + 1) : nullptr;
+      const S* panel = passing ? weights_.pack_input(p, passing) : weights_.input_panel(p);
       with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
-        multiply<width>(count, Left<T>{f_.input + block_row * in, in}, Panel<T>{panel, width * W},
+        multiply<width>(count, Left<S>{f_.input + block_row * in, in}, Panel<S>{panel, width * W},
                         in, weights_.bias_x(p), Rows<T>{xg_ + p * V * W, panels_.row()},
                         kNothingSoon, next);
       });
@@ -134,17 +136,18 @@ class ForwardPass {
 
   // A step for some sequences; h and xg have a row for each, from the first of all on. Every other
   // step takes the panels in reverse, so that the first ones are still in the cache.
-  void rows(Range batch, Range panels, int64_t s, const T* h, const T* xg) {
+  void rows(Range batch, Range panels, int64_t s, const S* h, const T* xg) {
     const bool reverse = s & 1;
     const int64_t H = p_.hidden, b = batch.first, row = p_.steps[s].row + b;
     const int64_t xg_row = f_.xg ? G * H : panels_.row();
-    const Place<T> place{h + b * p_.out,
-                         offset(f_.input, row * f_.in),
-                         offset(xg, b * xg_row),
-                         offset(f_.c_n, b * H),
-                         p_.weight_hr ? projected_ + b * H : f_.output + row * H,
-                         offset(f_.cells, row * H),
-                         offset(f_.tape, row * Cell::kTape * H)};
+    const Place<T, S> place{
+        h + b * p_.out,
+        offset(f_.input, row * f_.in),
+        offset(xg, b * xg_row),
+        offset(f_.c_n, b * H),
+        p_.weight_hr ? projected_ + b * H / kValues<S> : f_.output + row * p_.out,
+        offset(f_.cells, row * H),
+        offset(f_.tape, row * Cell::kTape * H)};
     const int64_t n = batch.last - b, count = panels.last - panels.first;
     const bool asks = ahead() && packed() && weights_.asks(n, p_.out);
     const NextStep later =
@@ -171,14 +174,15 @@ class ForwardPass {
 
   void project_state(Range batch, const Step& step) {
     if (batch.first >= batch.last) return;
-    projection_.multiply_all(batch.last - batch.first, projected_ + batch.first * p_.hidden,
-                             {nullptr, 0}, f_.output + (step.row + batch.first) * p_.out);
+    projection_.multiply_all(batch.last - batch.first,
+                             projected_ + batch.first * p_.hidden / kValues<S>, {nullptr, 0},
+                             f_.output + (step.row + batch.first) * p_.out);
   }
 
   // `next` is the panel of weight_hh that comes next, to be asked for, or asks for what else comes where it is
   // called with the rows of a tile, (first, count).
   template <class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const Next& next) {
+  void packed_panel(int64_t p, int64_t n, const Place<T, S>& place, const Next& next) {
     if constexpr (Cell::kTape != 0) {
       if (place.tape) return packed_panel<true>(p, n, place, next);
     }
@@ -186,16 +190,16 @@ class ForwardPass {
   }
 
   template <bool kTraining, class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T>& place, const Next& next) {
+  void packed_panel(int64_t p, int64_t n, const Place<T, S>& place, const Next& next) {
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W, kRows = kCellRows<Cell> - 1 + kTileRows<width>;
       alignas(64) T sums[kRows * row + W], inputs[kRows * row + W];
-      const T *w_x = weights_.input_panel(p), *w_h = weights_.state_panel(p);
+      const S *w_x = weights_.input_panel(p), *w_h = weights_.state_panel(p);
       const bool adds_up = weights_.adds_up();
       const void* at[kMaxRows * kSoonRows];
       if constexpr (kCellRows<Cell> > 1) {
         if (n < kFewRows && !joined() && !adds_up) {
-          const Term<T> h{{place.h, p_.out}, {w_h, row}, p_.out};
+          const Term<S> h{{place.h, p_.out}, {w_h, row}, p_.out};
           const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
           tile<width>(n, {h}, weights_.bias_r(p), {sums, row}, soon);
           const Gates<T> recurrent = panels_.gates(p, sums, row);
@@ -206,15 +210,15 @@ class ForwardPass {
       for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
         constexpr bool kPanelNext = std::is_pointer_v<Next>;
         if constexpr (!kPanelNext) next(r, count);
-        const Term<T> x{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in};
-        const Term<T> h{{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out};
+        const Term<S> x{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in};
+        const Term<S> h{{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out};
         const int64_t at_row = (r - first) * row;
         const Rows<T> out{sums + at_row, row};
         const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
         const Rows<const T> start = adds_up && ahead() ? xg_rows(p, r, place) : weights_.bias_r(p);
         if constexpr (kPanelNext) {
           tile<width>(count, {h}, start, out,
-                      with_part_of<T>(next, p_.out * row, p_.out, r, count, n, rows_of(soon)));
+                      with_part_of<S>(next, p_.out * row, p_.out, r, count, n, rows_of(soon)));
         } else if (adds_up && joined()) {
           tile<width>(count, {x, h}, start, out, soon);
         } else {
@@ -237,8 +241,8 @@ class ForwardPass {
     });
   }
 
-  void scalar_panel(int64_t p, int64_t n, const Place<T>& place) {
-    constexpr int64_t kRows = RightMatrix<T>::kColumns;
+  void scalar_panel(int64_t p, int64_t n, const Place<T, S>& place) {
+    constexpr int64_t kRows = RightMatrix<S>::kColumns;
     alignas(64) T sums[kRows * V * W], inputs[kRows * V * W];
     const auto gates = [&](T* made) { return panels_.gates(p, made, V * W); };
     for (int64_t b = 0, r = 0; r < n; ++b, r += kRows) {
@@ -254,9 +258,9 @@ class ForwardPass {
   }
 
   template <int R>
-  void vector_rows(int64_t p, int64_t r, const Place<T>& place) {
+  void vector_rows(int64_t p, int64_t r, const Place<T, S>& place) {
     alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
-    const Left<T> h{place.h + r * p_.out, p_.out}, x{offset(place.x, r * f_.in), f_.in};
+    const Left<S> h{place.h + r * p_.out, p_.out}, x{offset(place.x, r * f_.in), f_.in};
     const bool asks = plan_.from_memory && r == 0;  // for the rows after these as well
     panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, asks, f_.bias_hh, {sums, V * W});
     const Gates<T> recurrent = panels_.gates(p, sums, V * W);
@@ -266,25 +270,25 @@ class ForwardPass {
   }
 
   // What was made of the input before, as rows of a panel and as gates.
-  FR_FN Rows<const T> xg_rows(int64_t p, int64_t r, const Place<T>& place) const {
+  FR_FN Rows<const T> xg_rows(int64_t p, int64_t r, const Place<T, S>& place) const {
     return {place.xg + r * panels_.row() + p * V * W, panels_.row()};
   }
-  Gates<T> x_part(int64_t p, int64_t r, const Place<T>& place) const {
+  Gates<T> x_part(int64_t p, int64_t r, const Place<T, S>& place) const {
     const int64_t H = p_.hidden, row = panels_.row();
     if (!f_.xg) return panels_.gates(p, xg_rows(p, r, place).data, row);
     return {place.xg + r * G * H + panels_.first_unit(p), H, W, G * H};
   }
 
-  const Forward<T>& f_;
-  const Problem<T>& p_;
+  const Forward<T, S>& f_;
+  const Problem<T, S>& p_;
   const Panels panels_;
   const ForwardPlan plan_;
-  ForwardWeights<Cell, T> weights_;
-  RightMatrix<T> projection_;             // weight_hr
-  Buffer<T> projected_;                   // [batch][hidden], h before the projection
+  ForwardWeights<Cell, T, S> weights_;
+  RightMatrix<S> projection_;             // weight_hr
+  Buffer<S> projected_;                   // [batch][hidden], h before the projection
   Buffer<T> xg_;                          // [plan.block_rows][panels][V][W]
-  Buffer<T> passing_;                     // [threads][in][V][W]
-  RightMatrix<T> columns_x_, columns_h_;  // input and h_0, where the weights are used as scalars
+  Buffer<S> passing_;                     // [threads][in][V][W]
+  RightMatrix<S> columns_x_, columns_h_;  // input and h_0, where the weights are used as scalars
   Barrier barrier_;
 };
 

@@ -4,20 +4,23 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class T>
+template <class T, class S>
 struct Place {  // where the rows of a step read and write
-  const T *h, *x, *xg;
-  T *c, *hidden, *cells, *tape;  // cells, tape: null in inference
+  const S *h, *x;
+  const T* xg;
+  T* c;
+  S* hidden;
+  T *cells, *tape;  // null in inference
 };
 
 // A cell at work on a vector of units, from `unit` on, of row r.
-template <class Cell, class Lanes, class T>
+template <class Cell, class Lanes, class T, class S>
 class Units {
   using V = Vec<T>;
   static constexpr int G = Cell::kGates, kTape = Cell::kTape;
 
  public:
-  FR_FN Units(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, const Place<T>& place)
+  FR_FN Units(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, const Place<T, S>& place)
       : place_(place),
         lanes_(lanes),
         hidden_(hidden),
@@ -53,12 +56,12 @@ class Units {
   }
   FR_FN State<V> before() const {
     State<V> state{};
-    if constexpr (Cell::kReadsBefore) state.h = load(place_.h + at_, lanes_);
+    if constexpr (Cell::kReadsBefore) state.h = load_from(place_.h, at_, lanes_);
     if constexpr (Cell::kHasC) state.c = load(place_.c + at_, lanes_);
     return state;
   }
   FR_FN void leave(const State<V>& after) const {
-    store(place_.hidden + at_, after.h, lanes_);
+    store_to(place_.hidden, at_, after.h, lanes_);
     if constexpr (Cell::kHasC) {
       store(place_.c + at_, after.c, lanes_);
       if (place_.cells) store(place_.cells + at_, after.c, lanes_);
@@ -72,22 +75,22 @@ class Units {
     }
   }
 
-  const Place<T>& place_;
+  const Place<T, S>& place_;
   const Lanes lanes_;
   const int64_t hidden_, at_, tape_;
 };
 
 // What is written for `count` rows from r on and the units of panel p, in training. In inference it is one row of
 // h, for which the tiles of the step before ask (next_step-inl.h): its own would lose by it.
-template <bool kTraining, class Cell, class T>
+template <bool kTraining, class Cell, class T, class S>
 FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int count,
-                        const Place<T>& place, const void** at) {
+                        const Place<T, S>& place, const void** at) {
   if constexpr (kTraining) {
     static_assert(Cell::kTape + 2 <= kSoonRows);
     const int64_t H = panels.hidden(), unit = panels.first_unit(p);
     int64_t n = 0;
     for (int64_t i = r; i < r + count; ++i) {
-      at[n++] = place.hidden + i * H + unit;
+      at[n++] = address_in(place.hidden, i * H + unit);
       if (place.cells) at[n++] = place.cells + i * H + unit;
       for (int k = 0; k < Cell::kTape; ++k) {
         at[n++] = place.tape + (i * Cell::kTape + k) * H + unit;
@@ -109,36 +112,37 @@ constexpr int64_t kCellRows =
 constexpr int64_t kFewRows = 3;
 
 // For a vector of units of at most kCellRows rows and another tile, or a panel of rows.
-template <class Cell, class T, class Lanes>
+template <class Cell, class T, class S, class Lanes>
 __attribute__((noinline)) void apply_in_two_parts(int64_t unit, Lanes lanes, int64_t hidden,
                                                   int64_t r, int64_t count, Gates<T> x,
-                                                  Gates<T> recurrent, const Place<T>& place) {
+                                                  Gates<T> recurrent, const Place<T, S>& place) {
   constexpr int64_t kMost = kCellRows<Cell> + kMaxRows;
   static_assert(RightMatrix<T>::kColumns <= kMost);
-  const Place<T> own = place;  // the compiler sees that no store changes it
+  const Place<T, S> own = place;  // the compiler sees that no store changes it
   Last<Vec<T>, Vec<T>> waiting[kMost];
   for (int64_t i = 0; i < count; ++i) {
-    const Units<Cell, Lanes, T> units(unit, lanes, hidden, r + i, own);
+    const Units<Cell, Lanes, T, S> units(unit, lanes, hidden, r + i, own);
     waiting[i] = units.prepare(x.of_row(i), recurrent.of_row(i));
   }
   for (int64_t i = 0; i < count; ++i) {
-    Units<Cell, Lanes, T>(unit, lanes, hidden, r + i, own).finish(waiting[i]);
+    Units<Cell, Lanes, T, S>(unit, lanes, hidden, r + i, own).finish(waiting[i]);
   }
 }
 
 // A row after the other.
-template <class Cell, class T, class Lanes>
+template <class Cell, class T, class S, class Lanes>
 FR_FN void apply_by_rows(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, int64_t count,
-                         Gates<T> x, Gates<T> recurrent, const Place<T>& place) {
+                         Gates<T> x, Gates<T> recurrent, const Place<T, S>& place) {
   for (int64_t i = 0; i < count; ++i) {
-    Units<Cell, Lanes, T>(unit, lanes, hidden, r + i, place).step(x.of_row(i), recurrent.of_row(i));
+    Units<Cell, Lanes, T, S>(unit, lanes, hidden, r + i, place)
+        .step(x.of_row(i), recurrent.of_row(i));
   }
 }
 
 // For `count` rows from r on and the units of panel p.
-template <class Cell, class T>
+template <class Cell, class T, class S>
 FR_FN void apply_cell(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,
-                      Gates<T> x, Gates<T> recurrent, const Place<T>& place) {
+                      Gates<T> x, Gates<T> recurrent, const Place<T, S>& place) {
   const int64_t hidden = panels.hidden();
   for (int64_t u = 0; u * kLanes<T> < panels.units(p); ++u) {
     const int64_t unit = panels.first_unit(p) + u * kLanes<T>, left = hidden - unit;

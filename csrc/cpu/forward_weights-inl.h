@@ -4,13 +4,13 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class Cell, class T>
+template <class Cell, class T, class S>
 class ForwardWeights {
   using Panels = GatePanels<Cell, T>;
   static constexpr int W = Panels::W, V = Panels::V;
 
  public:
-  ForwardWeights(const Forward<T>& args, const Panels& panels, const ForwardPlan& plan)
+  ForwardWeights(const Forward<T, S>& args, const Panels& panels, const ForwardPlan& plan)
       : f_(args),
         out_(args.problem.out),
         panels_(panels),
@@ -30,22 +30,22 @@ class ForwardWeights {
   }
 
   bool packs() const { return packs_; }
-  FR_FN const T* input_panel(int64_t p) const {
+  FR_FN const S* input_panel(int64_t p) const {
     return f_.packed_ih ? f_.packed_ih + p * Panels::stride(f_.in) : packed_ + p * panel_;
   }
   // The same where it is packed when it is used, once.
-  const T* pack_input(int64_t p, T* panel) const {
+  const S* pack_input(int64_t p, S* panel) const {
     panels_.pack(p, f_.weight_ih, f_.in, panel);
     return panel;
   }
-  FR_FN const T* state_panel(int64_t p) const {
+  FR_FN const S* state_panel(int64_t p) const {
     return f_.packed_hh ? f_.packed_hh + p * Panels::stride(out_)
                         : packed_ + p * panel_ + state_at(p);
   }
 
   // Whether tiles of so many rows ask for the next panel of a weight [..][k].
   bool asks(int64_t rows, int64_t k) const {
-    const int64_t bytes = panels_.row() * k * static_cast<int64_t>(sizeof(T));
+    const int64_t bytes = panels_.row() * k * static_cast<int64_t>(sizeof(S));
     return asks_for_next_panel(f_.problem.threads, rows, bytes);
   }
 
@@ -63,12 +63,12 @@ class ForwardWeights {
   }
   FR_FN int64_t state_at(int64_t p) const { return packed_in_ * panels_.width(p) * W; }
 
-  const Forward<T>& f_;
+  const Forward<T, S>& f_;
   const int64_t out_;
   const Panels& panels_;
   const bool adds_up_, packs_;  // packs_: this call packs the weights
   const int64_t packed_in_, panel_;
-  Buffer<T> packed_;  // [panels]([packed_in][V][W], then [out][V][W]), if this call packs
+  Buffer<S> packed_;  // [panels]([packed_in][V][W], then [out][V][W]), if this call packs
   Buffer<T> bias_;    // [2][panels][V][W]
 };
 

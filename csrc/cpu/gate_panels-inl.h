@@ -51,10 +51,11 @@ class GatePanels {
   }
 
   // panel[k][width][W] from w[..][k].
-  void pack(int64_t p, const T* w, int64_t k, T* panel) const {
+  template <class S>
+  void pack(int64_t p, const S* w, int64_t k, S* panel) const {
     const int64_t row = width(p) * W;
     for (int64_t v = 0; v < width(p); ++v) {
-      const T* ahead = rows_after(p, v, w, k);
+      const S* ahead = rows_after(p, v, w, k);
       full(p) ? pack_transposed(full_rows(p, v, w, k), k, panel + v * W, row, ahead)
               : pack_transposed(any_rows(p, v, w, k), k, panel + v * W, row, ahead);
     }
@@ -76,20 +77,21 @@ class GatePanels {
 
   // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie, vectors of them, if it `asks` the next
   // ones asked for beside the products; rows of out have a stride.
-  template <int R>
-  FR_FN void dots_of(int64_t p, Left<T> a, const T* w, int64_t k, bool asks, const T* bias,
+  template <int R, class S>
+  FR_FN void dots_of(int64_t p, Left<S> a, const S* w, int64_t k, bool asks, const T* bias,
                      Rows<T> out) const {
     for (int64_t v = 0; v < width(p); ++v) {
       Vec<T> sum[R];
       full(p) ? dots<R>(full_rows(p, v, w, k), a, k, asks ? rows_after(p, v, w, k) : nullptr, sum)
-              : dots<R, T>(any_rows(p, v, w, k), a, k, nullptr, sum);
+              : dots<R, S>(any_rows(p, v, w, k), a, k, nullptr, sum);
       const Vec<T> b = this->bias(p, v, bias);
       for (int i = 0; i < R; ++i) store(out.data + i * out.row + v * W, b + sum[i]);
     }
   }
 
   // The same for many rows of a, packed: those of panel b of its transpose. A value of a weight at a time.
-  FR_FN void scalars_of(int64_t p, int64_t rows, const RightMatrix<T>& a, int64_t b, const T* w,
+  template <class S>
+  FR_FN void scalars_of(int64_t p, int64_t rows, const RightMatrix<S>& a, int64_t b, const S* w,
                         int64_t k, const T* bias, Rows<T> out) const {
     constexpr int64_t kRow = RightMatrix<T>::kColumns;
     alignas(64) T sums[W * kRow];  // of a vector of units
@@ -122,16 +124,19 @@ class GatePanels {
     return i / n * hidden_ + unit + i % n;
   }
   // That row of w[..][k] by its lane, where a panel has all its units, and where it may not.
-  FR_FN auto full_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
-    const T* first = w + row_behind(p, v, 0) * k;
+  template <class S>
+  FR_FN auto full_rows(int64_t p, int64_t v, const S* w, int64_t k) const {
+    const S* first = w + row_behind(p, v, 0) * k;
     return [=](int64_t j) __attribute__((always_inline)) { return first + j * k; };
   }
-  FR_FN auto any_rows(int64_t p, int64_t v, const T* w, int64_t k) const {
+  template <class S>
+  FR_FN auto any_rows(int64_t p, int64_t v, const S* w, int64_t k) const {
     return [=, this](int64_t j)
                __attribute__((always_inline)) { return w + row_behind(p, v, j) * k; };
   }
   // Those of the vector after vector v of panel p, where they lie one after the other, else null.
-  FR_FN const T* rows_after(int64_t p, int64_t v, const T* w, int64_t k) const {
+  template <class S>
+  FR_FN const S* rows_after(int64_t p, int64_t v, const S* w, int64_t k) const {
     const bool same = v + 1 < width(p);
     const int64_t next = same ? p : p + 1;
     return full(next) ? w + row_behind(next, same ? v + 1 : 0, 0) * k : nullptr;

@@ -2,57 +2,65 @@
 // functions an instruction set (ISA). Kernels know neither tensors nor threads' libraries.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "steps.h"
 
 namespace fused_rnn::cpu {
 
-// What forward and backward share. out = proj_size or, without projection, hidden.
-template <class T>
+// Two bfloat16 values, the first in the lower half: their products with another pair are added up at once.
+using BFloat16Pair = uint32_t;
+template <class S>
+constexpr int64_t kValues = std::is_same_v<S, BFloat16Pair> ? 2 : 1;  // in an element
+
+// What forward and backward share. out = proj_size or, without projection, hidden. T: what is computed in. S:
+// what is multiplied is stored in; where that is pairs, `out` and `in` count them.
+template <class T, class S = T>
 struct Problem {
   const Step* steps;
   int64_t num_steps, rows, batch, hidden, out;
-  const T* h_0;        // [batch, out]
+  const S* h_0;        // [batch, out]
   const T* c_0;        // [batch, hidden]         null: the cell has no c
-  const T* weight_hh;  // [gates * hidden, out]
-  const T* weight_hr;  // [out, hidden]           null: no projection
+  const S* weight_hh;  // [gates * hidden, out]
+  const S* weight_hr;  // [out, hidden]           null: no projection
   int threads;
 };
 
-template <class T>
+template <class T, class S = T>
 struct Forward {
-  Problem<T> problem;
+  Problem<T, S> problem;
   const T* xg;         // [rows, gates * hidden]        null: made from the next four
-  const T* input;      // [rows, in]
-  const T* weight_ih;  // [gates * hidden, in]
+  const S* input;      // [rows, in]
+  const S* weight_ih;  // [gates * hidden, in]
   const T* bias_ih;    // [gates * hidden]              null: zero
   int64_t in;
-  const T* packed_ih;  // weight_ih as `pack` left it     null: not packed yet; so the next
-  const T* packed_hh;  // weight_hh likewise, with packed_ih unless there is xg
+  const S* packed_ih;  // weight_ih as `pack` left it     null: not packed yet; so the next
+  const S* packed_hh;  // weight_hh likewise, with packed_ih unless there is xg
   const T* bias_hh;    // [gates * hidden]        null: zero
-  T* output;           // [rows, out]
-  T* h_n;              // [batch, out]
+  S* output;           // [rows, out]
+  S* h_n;              // [batch, out]
   T* c_n;              // [batch, hidden]         null: no c
   T* cells;            // [rows, hidden] c        null: no c, or inference
   T* tape;             // [rows, tape * hidden]   null: no tape, or inference
 };
 
-template <class T>
+template <class T, class S = T>
 struct Backward {
-  Problem<T> problem;
-  const T* grad_output;            // [rows, out]             null: zero; so the next two
-  const T* grad_h_n;               // [batch, out]
-  const T* grad_c_n;               // [batch, hidden]
-  const T *output, *cells, *tape;  // as forward left them
-  T* own_tape;                     // the tape again, where it may be written over; else null
-  T* d_xg;                         // [rows, gates * hidden]; where tape and gates are as many and
-                                   // have one gradient, it may be own_tape
-  T* d_h_0;                        // [batch, out]                null: not wanted
-  T* d_c_0;                        // [batch, hidden]             null: no c
-  T* d_weight_hh;                  // [gates * hidden, out]       null: not wanted; so the next two
-  T* d_bias_hh;                    // [gates * hidden]
-  T* d_weight_hr;                  // [out, hidden]
+  Problem<T, S> problem;
+  const S* grad_output;  // [rows, out]             null: zero; so the next two
+  const T* grad_h_n;     // [batch, out]
+  const T* grad_c_n;     // [batch, hidden]
+  const S* output;       // as forward left it; so the next two
+  const T *cells, *tape;
+  T* own_tape;     // the tape again, where it may be written over; else null
+  S* d_xg;         // [rows, gates * hidden]; where tape and gates are as many and
+                   // have one gradient, it may be own_tape
+  T* d_h_0;        // [batch, out]                null: not wanted
+  T* d_c_0;        // [batch, hidden]             null: no c
+  T* d_weight_hh;  // [gates * hidden, out]       null: not wanted; so the next two
+  T* d_bias_hh;    // [gates * hidden]
+  T* d_weight_hr;  // [out, hidden]
 };
 
 // The gradients of sum(along * Backward's results), where Backward is a function of its gradients and of
@@ -106,12 +114,19 @@ struct Kernels {
   int64_t (*saturate)(int64_t times);  // peak-inl.h
 };
 
+// Where bfloat16 is stored: without xg, packed weights and own_tape.
+struct BFloat16Kernels {
+  void (*forward)(int cell, const Forward<float, BFloat16Pair>&);
+  void (*backward)(int cell, const Backward<float, BFloat16Pair>&);
+};
+
 struct KernelTable {
   Kernels<float> f32;
   Kernels<double> f64;
+  BFloat16Kernels bf16;  // null: none
 };
 
-enum class Isa { kGeneric, kAvx2, kAvx512 };
+enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
 
 const char* name(Isa isa);
 std::vector<Isa> compiled_isas();

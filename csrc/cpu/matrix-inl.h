@@ -7,14 +7,16 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class T>
+template <class S>
 class RightMatrix {
+  using T = Sum<S>;
+
  public:
   static constexpr int V = kRegisters == 32 ? 4 : 2;
   static constexpr int64_t W = kLanes<T>, kColumns = V * W;  // of a panel
 
   // With the matrix, [k][columns], it is used as it lies, if its panels end where its columns do.
-  RightMatrix(int64_t k, int64_t columns, const T* matrix = nullptr)
+  RightMatrix(int64_t k, int64_t columns, const S* matrix = nullptr)
       : k_(k),
         columns_(columns),
         panels_(ceil_div(columns, kColumns)),
@@ -23,21 +25,28 @@ class RightMatrix {
 
   int64_t panels() const { return panels_; }
   bool asks_for_next(int threads, int64_t rows) const {
-    return !matrix_ && asks_for_next_panel(threads, rows, k_ * columns_ * int64_t{sizeof(T)});
+    return !matrix_ && asks_for_next_panel(threads, rows, k_ * columns_ * int64_t{sizeof(S)});
   }
 
-  // The share of one thread of `count`, from w[k][columns], or from its transpose w[columns][k].
-  void pack(const T* w, int thread, int count) {
+  // The share of one thread of `count`, from w[k][columns], where pairs are multiplied from w[2 k][columns], or from
+  // its transpose w[columns][k].
+  void pack(const S* w, int thread, int count) {
     if (matrix_) return;
     const Range mine = share(panels_, thread, count);
     for (int64_t p = mine.first; p < mine.last; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
-        pack_columns<v>([&](int64_t i) __attribute__((always_inline)) { return w + i * columns_; },
-                        k_, columns_, p * kColumns, panel(p));
+        const auto row = [&](int64_t i) __attribute__((always_inline)) {
+          return w + i * (columns_ / kValues<S>);
+        };
+        if constexpr (kValues<S> == 2) {
+          pack_pairs<v>(row, k_, columns_, p * kColumns, panel(p));
+        } else {
+          pack_columns<v>(row, k_, columns_, p * kColumns, panel(p));
+        }
       });
     }
   }
-  void pack_transpose_of(const T* w, int thread, int count) {
+  void pack_transpose_of(const S* w, int thread, int count) {
     const Range mine = share(panels_, thread, count);
     for (int64_t p = mine.first; p < mine.last; ++p) {
       for (int64_t v = 0; v < vectors(p); ++v) {
@@ -54,41 +63,47 @@ class RightMatrix {
   // out[rows][W * its vectors] = init + a[rows][k] @ panel p; `soon` as in multiply, `next` is the panel to
   // ask for, -1: none.
   template <class F>
-  void multiply_panel(int64_t p, int64_t rows, Rows<const T> a, Rows<const T> init, Rows<T> out,
+  void multiply_panel(int64_t p, int64_t rows, Rows<const S> a, Rows<const T> init, Rows<T> out,
                       const F& soon, int64_t next = -1) const {
     with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
-      const Panel<T> b =
-          matrix_ ? Panel<T>{matrix_ + p * kColumns, columns_} : Panel<T>{panel(p), v * W};
-      multiply<v>(rows, Left<T>{a.data, a.row}, b, k_, init, out, soon,
+      const Panel<S> b =
+          matrix_ ? Panel<S>{matrix_ + p * kColumns, columns_} : Panel<S>{panel(p), v * W};
+      multiply<v>(rows, Left<S>{a.data, a.row}, b, k_, init, out, soon,
                   next < 0 ? nullptr : panel(next));
     });
   }
 
-  // out[rows][columns] = init + a[rows][k] @ the matrix.
-  void multiply_all(int64_t rows, const T* a, Rows<const T> init, T* out) const {
+  // out[rows][columns] = init + a[rows][k] @ the matrix; out may be of pairs.
+  template <class Out>
+  void multiply_all(int64_t rows, const S* a, Rows<const T> init, Out* out) const {
+    constexpr bool kDirect = std::is_same_v<Out, T>;
     alignas(64) T edge[kTileRows<V> * kColumns];
     for (int64_t p = 0; p < panels_; ++p) {
       const int64_t column = p * kColumns, width = columns_ - column;
       const T* start = offset(init.data, column);
-      if (width >= kColumns) {
-        const Rows<T> result{out + column, columns_};
-        multiply_panel(p, rows, {a, k_}, {start, init.row}, result,
-                       [&](int64_t r, int n, const void** at) __attribute__((always_inline)) {
-                         return result_rows<V>(n, Rows<T>{result.data + r * columns_, columns_},
-                                               at);
-                       });
-        continue;
+      if constexpr (kDirect) {
+        if (width >= kColumns) {
+          const Rows<T> result{out + column, columns_};
+          multiply_panel(p, rows, {a, k_}, {start, init.row}, result,
+                         [&](int64_t r, int n, const void** at) __attribute__((always_inline)) {
+                           return result_rows<V>(n, Rows<T>{result.data + r * columns_, columns_},
+                                                 at);
+                         });
+          continue;
+        }
       }
       for (int64_t r = 0; r < rows; r += kTileRows<V>) {
         const int64_t n = min(kTileRows<V>, rows - r);
         for (int64_t i = 0; start && i < n; ++i) {
-          __builtin_memcpy(edge + i * kColumns, start + (r + i) * init.row, width * sizeof(T));
+          copy(edge + i * kColumns, start + (r + i) * init.row, min(width, kColumns));
         }
         multiply_panel(p, n, {a + r * k_, k_}, {start ? edge : nullptr, kColumns}, {edge, kColumns},
                        kNothingSoon);
         for (int64_t i = 0; i < n; ++i) {
-          __builtin_memcpy(out + (r + i) * columns_ + column, edge + i * kColumns,
-                           width * sizeof(T));
+          for (int64_t v = 0; v < min(width, kColumns); v += W) {
+            store_to(out, (r + i) * columns_ + column + v, load(edge + i * kColumns + v),
+                     width - v);
+          }
         }
       }
     }
@@ -96,11 +111,11 @@ class RightMatrix {
 
  private:
   int64_t vectors(int64_t p) const { return min(V, ceil_div(columns_ - p * kColumns, W)); }
-  T* panel(int64_t p) const { return packed_ + p * k_ * kColumns; }
+  S* panel(int64_t p) const { return packed_ + p * k_ * kColumns; }
 
   const int64_t k_, columns_, panels_;
-  const T* const matrix_;  // null: packed
-  Buffer<T> packed_;       // [panels][k][V][W]
+  const S* const matrix_;  // null: packed
+  Buffer<S> packed_;       // [panels][k][V][W]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -49,17 +49,17 @@ class NextStep {
 
 // The step after s, of the sequences of `batch`, in a step that takes so many panels. With a tape tiles ask for
 // what they leave themselves (written_rows).
-template <class T>
-NextStep next_step(const Forward<T>& f, int64_t s, Range batch, int64_t panels,
+template <class T, class S>
+NextStep next_step(const Forward<T, S>& f, int64_t s, Range batch, int64_t panels,
                    int64_t panel_bytes) {
-  const Problem<T>& p = f.problem;
+  const Problem<T, S>& p = f.problem;
   if (s + 1 == p.num_steps) return {};
   const Step& next = p.steps[s + 1];
   const int64_t count = min(batch.last, next.size) - batch.first;
   if (count <= 0) return {};
-  const auto piece = [&](const T* from, int64_t width) {
+  const auto piece = [&](const S* from, int64_t width) {
     return Piece{reinterpret_cast<const char*>(from + (next.row + batch.first) * width),
-                 count * width * static_cast<int64_t>(sizeof(T))};
+                 count * width * static_cast<int64_t>(sizeof(S))};
   };
   return {piece(f.input, f.in), f.tape ? Piece{} : piece(f.output, p.out), batch.last - batch.first,
           panels, panel_bytes};

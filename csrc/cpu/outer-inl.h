@@ -7,13 +7,14 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class T>
+template <class S>
 struct OuterRow {
-  const T *a, *b;  // [m], [n]
+  const S *a, *b;  // [m], [n]
 };
 
-template <class T>
+template <class S>
 class OuterProduct {
+  using T = Sum<S>;
   static constexpr int W = kLanes<T>, V = RightMatrix<T>::V;
   // Vectors of m at a time: 16 values are tiles of 6, 5 and 5, and a panel of b passes by seldom.
   static constexpr int U = W < 16 ? 16 / W : 1;
@@ -42,13 +43,13 @@ class OuterProduct {
   void run(int thread, int count, T* out, T* sums, Row row) {
     const auto [first, last] = share(ceil_div(m_, W), thread, count);
     if (first == last) return;
-    T* packed = packed_ + thread * packed_size();
+    S* packed = packed_ + thread * packed_size();
     bool begun = false;
-    const T *a[kBlock], *b[kBlock];
+    const S *a[kBlock], *b[kBlock];
     int64_t filled = 0;
     for (int64_t s = 0; s < num_steps_; ++s) {
       for (int64_t i = 0; i < steps_[s].size; ++i) {
-        const OuterRow<T> pair = row(s, i);
+        const OuterRow<S> pair = row(s, i);
         a[filled] = pair.a, b[filled] = pair.b;
         if (++filled < block_) continue;
         add(a, b, filled, first, last, out, sums, begun, packed);
@@ -60,8 +61,8 @@ class OuterProduct {
   }
 
  private:
-  void add(const T* const* a, const T* const* b, int64_t rows, int64_t first, int64_t last, T* out,
-           T* sums, bool begun, T* packed) {
+  void add(const S* const* a, const S* const* b, int64_t rows, int64_t first, int64_t last, T* out,
+           T* sums, bool begun, S* packed) {
     if (out && !begun && 0 < rows && rows <= kFew) {
       for (int64_t v = first; sums && v < last; ++v) {
         pack_vectors<1>(a, rows, v * W, sums + v * W, begun, nullptr);
@@ -70,11 +71,17 @@ class OuterProduct {
         write_all<r>(a, b, first * W, min(last * W, m_), out);
       });
     }
-    T *packed_a = packed, *packed_b = packed + block_ * kRows;
+    S *packed_a = packed, *packed_b = packed + block_ * kRows;
+    const int64_t k = ceil_div(rows, kValues<S>);
     for (int64_t p = 0; out && p < panels_; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
-        pack_columns<v>([&](int64_t i) __attribute__((always_inline)) { return b[i]; }, rows, n_,
-                        p * V * W, packed_b + p * rows * V * W);
+        const auto row = [&](int64_t i)
+                             __attribute__((always_inline)) { return i < rows ? b[i] : nullptr; };
+        if constexpr (kValues<S> == 2) {
+          pack_pairs<v>(row, k, n_, p * V * W, packed_b + p * k * V * W);
+        } else {
+          pack_columns<v>(row, k, n_, p * V * W, packed_b + p * k * V * W);
+        }
       });
     }
     for (int64_t v = first; v < last; v += U) {
@@ -84,8 +91,8 @@ class OuterProduct {
       });
       for (int64_t p = 0; out && p < panels_; ++p) {
         with_constant<V>(vectors(p), [&](auto width) __attribute__((always_inline)) {
-          panel<width>(p, rows, m, static_cast<int>(count), out, begun, packed_a,
-                       packed_b + p * rows * V * W);
+          panel<width>(p, k, m, static_cast<int>(count), out, begun, packed_a,
+                       packed_b + p * k * V * W);
         });
       }
     }
@@ -93,7 +100,7 @@ class OuterProduct {
 
   // out[m][..] for m in [first, last), of R rows in all.
   template <int R>
-  __attribute__((noinline)) void write_all(const T* const* a, const T* const* b, int64_t first,
+  __attribute__((noinline)) void write_all(const S* const* a, const S* const* b, int64_t first,
                                            int64_t last, T* out) const {
     constexpr int kFit = (kRegisters - 2) / (R + 1), kAtOnce = kFit < 4 ? kFit : 4;
     int64_t m = first;
@@ -103,21 +110,21 @@ class OuterProduct {
 
   // M rows of out, from m on.
   template <int R, int M>
-  FR_FN void write(const T* const* a, const T* const* b, int64_t m, T* out) const {
+  FR_FN void write(const S* const* a, const S* const* b, int64_t m, T* out) const {
     const int64_t size = n_;
-    const T* row[R];
+    const S* row[R];
     Vec<T> x[R][M];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       row[r] = b[r];
 #pragma GCC unroll 4
-      for (int i = 0; i < M; ++i) x[r][i] = splat<Vec<T>>(a[r][m + i]);
+      for (int i = 0; i < M; ++i) x[r][i] = splat<Vec<T>>(value_of(a[r], m + i));
     }
     const auto columns = [&](int64_t n, auto lanes) __attribute__((always_inline)) {
       Vec<T> sum[M] = {};
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
-        Vec<T> y = load(row[r] + n, lanes);
+        Vec<T> y = load_from(row[r], n, lanes);
         keep_in_register<M>(y);
 #pragma GCC unroll 4
         for (int i = 0; i < M; ++i) sum[i] += x[r][i] * y;
@@ -130,18 +137,29 @@ class OuterProduct {
     if (n < size) columns(n, size - n);
   }
 
-  // packed[i] = `width` vectors of a[i], from m on; adds their sum to `sums`. Either may be null.
+  // packed[i] = `width` vectors of a[i], from m on, or pairs of two rows; adds their sum to `sums`. Either may be null.
   template <int width>
-  void pack_vectors(const T* const* a, int64_t rows, int64_t m, T* sums, bool begun, T* packed) {
+  void pack_vectors(const S* const* a, int64_t rows, int64_t m, T* sums, bool begun, S* packed) {
     const int64_t valid = m_ - m;
     Vec<T> total[width] = {};
-    for (int64_t i = 0; i < rows; ++i) {
-      prefetch(a[i] + m + width * W, min(width * W, valid - width * W));
+    if constexpr (kValues<S> == 2) {
+      for (int64_t i = 0; i < rows; i += 2) {
+        const S* second = i + 1 < rows ? a[i + 1] : nullptr;
+        for (int v = 0; v < width; ++v) {
+          const Vec<S> x = pairs_of(a[i], second, m + v * W, min(W, max(valid - v * W, 0)));
+          if (packed) store(packed + i / 2 * kRows + v * W, x);
+          total[v] += lower_of(x) + upper_of(x);
+        }
+      }
+    } else {
+      for (int64_t i = 0; i < rows; ++i) {
+        prefetch(a[i] + m + width * W, min(width * W, valid - width * W));
 #pragma GCC unroll 8
-      for (int v = 0; v < width; ++v) {
-        const Vec<T> x = load(a[i] + m + v * W, valid - v * W);
-        if (packed) store(packed + i * kRows + v * W, x);
-        total[v] += x;
+        for (int v = 0; v < width; ++v) {
+          const Vec<T> x = load(a[i] + m + v * W, valid - v * W);
+          if (packed) store(packed + i * kRows + v * W, x);
+          total[v] += x;
+        }
       }
     }
     if (!sums) return;
@@ -157,10 +175,10 @@ class OuterProduct {
   int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
 
   // out[m .. m + count)[panel p, of `width` vectors] (+)=
-  //     packed_a[rows][kRows]^T @ packed_b[rows][width][W]
+  //     packed_a[k][kRows]^T @ packed_b[k][width][W]
   template <int width>
-  void panel(int64_t p, int64_t rows, int64_t m, int count, T* out, bool begun, const T* packed_a,
-             const T* packed_b) {
+  void panel(int64_t p, int64_t k, int64_t m, int count, T* out, bool begun, const S* packed_a,
+             const S* packed_b) {
     constexpr int64_t kEdge = width * W;
     const int64_t column = p * V * W, columns = min(kEdge, n_ - column);
     const bool whole = columns == kEdge;
@@ -172,7 +190,7 @@ class OuterProduct {
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      const Term<T, kRows> term[] = {{{packed_a + r, 1}, {packed_b, kEdge}, rows}};
+      const Term<S, kRows> term[] = {{{packed_a + r, 1}, {packed_b, kEdge}, k}};
       const Rows<T> to{tile_out, result.row};
       const void* rows_of[kMaxRows];
       tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, to,
@@ -185,7 +203,7 @@ class OuterProduct {
 
   const Step* steps_;
   const int64_t num_steps_, m_, n_, panels_, block_;
-  Buffer<T> packed_;  // [threads]([rows][kRows] of a, [panels][rows][V][W] of b)
+  Buffer<S> packed_;  // [threads]([rows][kRows] of a, [panels][rows][V][W] of b)
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -1,7 +1,7 @@
 // Right operands as panels [k][V][lanes], and the memory they live in. Lanes beyond the matrix hold
 // something that nobody reads.
 #pragma once
-#include "cpu/simd-inl.h"
+#include "cpu/bfloat16-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -59,6 +59,19 @@ FR_FN void pack_columns(Row row, int64_t k, int64_t columns, int64_t column, T* 
     for (int v = 0; v < V; ++v) {
       const int64_t first = column + v * W, n = columns - first;
       store(panel + (i * V + v) * W, n > 0 ? load(source + first, n) : Vec<T>{});
+    }
+  }
+}
+
+// The same from rows of bfloat16, of which two become a row of the panel; row(i) is null beyond the last.
+template <int V, class Row>
+FR_FN void pack_pairs(Row row, int64_t k, int64_t columns, int64_t column, BFloat16Pair* panel) {
+  constexpr int64_t W = kLanes<float>;
+  for (int64_t i = 0; i < k; ++i) {
+    const BFloat16Pair *first = row(2 * i), *second = row(2 * i + 1);
+    for (int v = 0; v < V; ++v) {
+      const int64_t at = column + v * W, n = min(W, columns - at);
+      store(panel + (i * V + v) * W, n > 0 ? pairs_of(first, second, at, n) : Vec<BFloat16Pair>{});
     }
   }
 }

@@ -2,7 +2,8 @@
 //     out[r][v] = init[r][v] + sum over terms and k of a[r][k] * panel[k][v],
 // summed in one order whatever R is, so that how rows are split changes no bit of the result.
 #pragma once
-#include "cpu/simd-inl.h"
+#include "cpu/bfloat16-inl.h"
+#include "cpu/soon-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -41,11 +42,6 @@ constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
                                               : V == 2 ? 6
                                                        : 8);
 
-// So many k a turn of the loop over a packed panel. Beside a program on the core's other thread, which takes its
-// share of the instructions a cycle, those that are no multiply-add cost time. (Two or four gain nothing on AVX-512
-// where a core starts one multiply-add a cycle.)
-constexpr int kUnrolled = kVectorBytes == 32 ? 4 : 1;
-
 // For a value that R products use: where registers are left gcc would load it again for each (94 of
 // 117 GF/s).
 template <int R, class V>
@@ -59,8 +55,8 @@ FR_FN void keep_in_register(V& value) {
 
 // Uses a value once more after a sum it went to: else gcc lets the sum move into its register, and an unrolled
 // loop moves or spills sums to bring them back.
-template <class V>
-FR_FN void use_after(const V& sum, const V& value) {
+template <class A, class B>
+FR_FN void use_after(const A& sum, const B& value) {
 #if defined(__x86_64__) && !defined(__clang__)
   if constexpr (kUnrolled > 1) asm volatile("" : : "v"(sum), "v"(value));
 #else
@@ -78,70 +74,42 @@ FR_FN void keep_apart(T*& pointer) {
 // sum in a register is added to out at the cost of two more multiplications.
 constexpr int64_t kSummands = 256;
 
-// So many k before they are used, values of the panel are asked for to be in the L2 cache: where panels
-// come from L3, the processor's own prefetching leaves the tiles waiting.
-constexpr int64_t kAhead = 64;
-// Asking for the panel pays in tiles of at least so many multiplications a k: none of AVX2's has them.
-constexpr int kWorthAskingForPanel = 16;
-
-// Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so
-// tiles ask for the next panel. Of a smaller matrix too little comes from L3; the time to wait in grows with rows
-// and matrix; and two threads wait for L3 anyway. (AVX-512's tiles ask for their own, and gain nothing by it.)
-constexpr bool kAsksForNextPanel = kVectorBytes == 32;
-static_assert(!kAsksForNextPanel || kUnrolled > 1, "it is the unrolled loop that asks");
-constexpr int64_t kLinesATurn = 2;  // all of a panel with 12 rows; with 8 three quarters
-FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {
-  constexpr int64_t kMegabyte = 1 << 20;
-  return kAsksForNextPanel && threads == 1 && rows >= 8 && matrix_bytes >= kMegabyte &&
-         rows * matrix_bytes >= 12 * kMegabyte;
-}
-
-// Rows of memory that are read or written after a tile, and perhaps in L3: it asks for one with every k, so
-// that they come beside its products and not after them.
-struct Soon {
-  const void* const* rows;
-  int64_t count, bytes;  // of each
-};
-struct Nothing {};  // in place of Soon
-
-// And for lines of a panel, with every turn of its unrolled loop so many bytes further.
-struct SoonAndLines : Soon {
-  const char* line;
-  int64_t step;
-};
-
 // sum[r][v] += a(r) * panel[v]. An unrolled loop has the values of the rows or of the panel in registers,
 // whichever are fewer.
-template <int R, int V, class T, class A>
-FR_FN void add_product(const A& a, const T* panel, const T* ahead, Vec<T> (&sum)[R][V]) {
-  constexpr int W = kLanes<T>;
+template <int R, int V, class S, class A>
+FR_FN void add_product(const A& a, const S* panel, const S* ahead, Vec<Sum<S>> (&sum)[R][V]) {
+  constexpr int W = kLanes<S>;
   if constexpr (kUnrolled > 1 && 1 < R && R < V) {
-    Vec<T> x[R];
-    repeat<R>([&](auto r) __attribute__((always_inline)) { x[r] = splat<Vec<T>>(a(r)); });
+    Vec<S> x[R];
+    repeat<R>([&](auto r) __attribute__((always_inline)) { x[r] = splat<Vec<S>>(a(r)); });
     repeat<V>([&](auto v) __attribute__((always_inline)) {
-      Vec<T> b = load(panel + v * W);
+      Vec<S> b = load(panel + v * W);
       keep_in_register<R>(b);
-      repeat<R>([&](auto r) __attribute__((always_inline)) { sum[r][v] += x[r] * b; });
+      repeat<R>([&](auto r)
+                    __attribute__((always_inline)) { multiply_add<S>(x[r], b, sum[r][v]); });
       use_after(sum[R - 1][v], b);
     });
   } else {
-    Vec<T> b[V];
+    Vec<S> b[V];
     repeat<V>([&](auto v) __attribute__((always_inline)) {
       b[v] = load(panel + v * W);
       if (R * V >= kWorthAskingForPanel && v * kVectorBytes % 64 == 0) prefetch(ahead + v * W, W);
       if constexpr (kUnrolled == 1 && (R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
     });
     repeat<R>([&](auto r) __attribute__((always_inline)) {
-      const Vec<T> x = splat<Vec<T>>(a(r));
-      repeat<V>([&](auto v) __attribute__((always_inline)) { sum[r][v] += x * b[v]; });
+      const Vec<S> x = splat<Vec<S>>(a(r));
+      repeat<V>([&](auto v)
+                    __attribute__((always_inline)) { multiply_add<S>(x, b[v], sum[r][v]); });
       use_after(sum[r][V - 1], x);
     });
   }
 }
 
-template <int R, int V, int N, int kStep, class T, class S>
-void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S soon) {
+template <int R, int V, int N, int kStep, class S, class Next>
+void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>> out, Next soon) {
+  using T = Sum<S>;
   constexpr int W = kLanes<T>;
+  static_assert(kLanes<S> == W);
   Vec<T> sum[R][V] = {};
   const auto add_to_out = [&](Rows<const T> before) __attribute__((always_inline)) {
     repeat<R * V>([&](auto at) __attribute__((always_inline)) {
@@ -152,13 +120,13 @@ void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S s
     });
   };
   for (int i = 0; i < N; ++i) {
-    Panel<T> panel = terms[i].panel;
+    Panel<S> panel = terms[i].panel;
     int64_t left = terms[i].k;
-    Left<T, kStep> a = terms[i].a;
+    Left<S, kStep> a = terms[i].a;
     // The offsets of 8 rows would not fit the registers (8 x 3 ran at 93-97% of the peak): the upper rows
     // have a base of their own.
     constexpr int kLower = R > 6 ? 4 : R;
-    const T* upper = a.data + (R > kLower ? kLower * a.row : 0);
+    const S* upper = a.data + (R > kLower ? kLower * a.row : 0);
     keep_apart(upper);
     const auto row = [&](int r) __attribute__((always_inline)) {
       return r < kLower ? a.data + r * a.row : upper + (r - kLower) * a.row;
@@ -169,14 +137,14 @@ void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S s
       panel.data += k * panel.row;
     };
     const auto add = [&](auto j) __attribute__((always_inline)) {  // the j-th k from here on
-      const T* values = panel.data + j * V * W;
+      const S* values = panel.data + j * V * W;
       add_product([&](int r) __attribute__((always_inline)) { return row(r)[j * kStep]; }, values,
                   values + kAhead * panel.row, sum);
     };
     const auto add_products = [&](int64_t n) __attribute__((always_inline)) {
       if (kUnrolled > 1 && panel.row == V * W) {
         for (int64_t turns = n / kUnrolled; turns > 0; --turns) {
-          if constexpr (std::is_same_v<S, SoonAndLines>) {
+          if constexpr (std::is_same_v<Next, SoonAndLines>) {
             prefetch(soon.line, kLinesATurn * kLineBytes);
             soon.line += soon.step;
           }
@@ -193,7 +161,7 @@ void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S s
     while (left > 0) {
       int64_t n = min(left, kSummands);
       left -= n;
-      if constexpr (std::is_base_of_v<Soon, S>) {
+      if constexpr (std::is_base_of_v<Soon, Next>) {
         for (; n > 0 && soon.count > 0; --n) {
           prefetch(static_cast<const char*>(soon.rows[--soon.count]), soon.bytes);
           add_products(1);
@@ -211,28 +179,14 @@ void tile(const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out, S s
 }
 
 // A tile of `rows` rows, at most kTileRows<V>.
-template <int V, int R = 1, int N, int kStep, class T, class S>
-FR_FN void tile(int rows, const Term<T, kStep> (&terms)[N], Rows<const T> init, Rows<T> out,
-                S soon) {
+template <int V, int R = 1, int N, int kStep, class S, class Next>
+FR_FN void tile(int rows, const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init,
+                Rows<Sum<S>> out, Next soon) {
   if constexpr (R < kTileRows<V>) {
     if (rows > R) return tile<V, R + 1>(rows, terms, init, out, soon);
   }
   tile<R, V>(terms, init, out, soon);
 }
-
-// What a tile of k and of rows [r, r + count) of `rows` asks for of the panel that comes next, whose values
-// these are, and before it as `soon` says. All tiles of a panel ask evenly: faster than L3 delivers they would
-// only wait.
-template <class T>
-FR_FN SoonAndLines with_part_of(const T* next, int64_t values, int64_t k, int64_t r, int64_t count,
-                                int64_t rows, Soon soon) {
-  const int64_t bytes = values * static_cast<int64_t>(sizeof(T));
-  const int64_t first = bytes * r / rows, last = bytes * (r + count) / rows;
-  return {soon, reinterpret_cast<const char*>(next) + first,
-          ceil_div(last - first, max(1, (k - soon.count) / kUnrolled))};
-}
-FR_FN Soon rows_of(Soon soon) { return soon; }
-FR_FN Soon rows_of(Nothing) { return {nullptr, 0, 0}; }
 
 // The rows of a tile's result, where those are in memory.
 template <int V, class T>
@@ -257,9 +211,11 @@ FR_FN void for_tiles(int64_t rows, F f) {
 // the panel that is used then, to be asked for, or null.
 constexpr int kSoonRows = 12;
 constexpr auto kNothingSoon = [](int64_t, int, const void**) { return Nothing{}; };
-template <int V, class T, class F>
-FR_FN void multiply(int64_t rows, Left<T> a, Panel<T> panel, int64_t k, Rows<const T> init,
-                    Rows<T> out, const F& soon, const T* next = nullptr) {
+template <int V, class S, class F>
+FR_FN void multiply(int64_t rows, Left<S> a, Panel<S> panel, int64_t k, Rows<const Sum<S>> init,
+                    Rows<Sum<S>> out, const F& soon,
+                    std::type_identity_t<const S*> next = nullptr) {
+  using T = Sum<S>;
   constexpr int64_t kBlock = 1024;
   int64_t first = 0;
   do {
@@ -267,7 +223,7 @@ FR_FN void multiply(int64_t rows, Left<T> a, Panel<T> panel, int64_t k, Rows<con
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
     for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
       const void* at[kMaxRows * kSoonRows];
-      const Term<T> part[] = {
+      const Term<S> part[] = {
           {{a.data + r * a.row + first, a.row}, {panel.data + first * panel.row, panel.row}, n}};
       const Rows<const T> from{offset(start.data, r * start.row), start.row};
       const Rows<T> to{out.data + r * out.row, out.row};
@@ -275,7 +231,7 @@ FR_FN void multiply(int64_t rows, Left<T> a, Panel<T> panel, int64_t k, Rows<con
       if constexpr (kAsksForNextPanel) {
         if (next) {
           const bool last = first + n == k;
-          const T* then = last ? next : panel.data + (first + n) * panel.row;
+          const S* then = last ? next : panel.data + (first + n) * panel.row;
           const int64_t values = min(kBlock, last ? k : k - first - n) * panel.row;
           return tile<V>(count, part, from, to,
                          with_part_of(then, values, n, r, count, rows, rows_of(after)));

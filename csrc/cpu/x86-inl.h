@@ -13,6 +13,9 @@ FR_FN Vec<float> masked_load(const float* p, int64_t n) {
 FR_FN Vec<double> masked_load(const double* p, int64_t n) {
   return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1 << n) - 1), p);
 }
+FR_FN Vec<BFloat16Pair> masked_load(const BFloat16Pair* p, int64_t n) {
+  return (Vec<BFloat16Pair>)_mm512_maskz_loadu_epi32(static_cast<__mmask16>((1 << n) - 1), p);
+}
 FR_FN void masked_store(float* p, int64_t n, Vec<float> v) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1 << n) - 1), v);
 }
@@ -51,6 +54,9 @@ FR_FN Vec<float> masked_load(const float* p, int64_t n) {
 }
 FR_FN Vec<double> masked_load(const double* p, int64_t n) {
   return _mm256_maskload_pd(p, first_lanes(p, n));
+}
+FR_FN Vec<BFloat16Pair> masked_load(const BFloat16Pair* p, int64_t n) {
+  return (Vec<BFloat16Pair>)masked_load(reinterpret_cast<const float*>(p), n);
 }
 FR_FN void masked_store(float* p, int64_t n, Vec<float> v) {
   _mm256_maskstore_ps(p, first_lanes(p, n), v);

@@ -1,5 +1,6 @@
-// The border of the CPU kernels: tensors to the pointers of cpu/kernels.h and back. float16 and
-// bfloat16 are converted here and computed in float32.
+// The border of the CPU kernels: tensors to the pointers of cpu/kernels.h and
+// back. float16 and bfloat16 are converted here and computed in float32, but
+// what a layer multiplies in bfloat16.
 #pragma once
 #include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
@@ -30,16 +31,21 @@ inline Tensor stored(const Tensor& tensor, at::ScalarType dtype) {
 
 template <class T>
 const T* input(const Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
+  if (!tensor.defined()) return nullptr;
+  if constexpr (std::is_same_v<T, cpu::BFloat16Pair>) {
+    return reinterpret_cast<const T*>(tensor.const_data_ptr<at::BFloat16>());
+  } else {
+    return tensor.const_data_ptr<T>();
+  }
 }
 template <class T>
 T* result(const Tensor& tensor) {
-  return tensor.defined() ? tensor.mutable_data_ptr<T>() : nullptr;
+  return tensor.defined() ? const_cast<T*>(input<T>(tensor)) : nullptr;
 }
 
 // Past the dispatcher, but with its fill where algorithms are to be deterministic.
-inline Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
-  const Tensor tensor = at::detail::empty_cpu(C10_AS_INTARRAYREF_SLOW(shape), like.scalar_type());
+inline Tensor empty(at::ScalarType dtype, c10::SymIntArrayRef shape) {
+  const Tensor tensor = at::detail::empty_cpu(C10_AS_INTARRAYREF_SLOW(shape), dtype);
   if (C10_UNLIKELY(at::globalContext().deterministicAlgorithms() &&
                    at::globalContext().deterministicFillUninitializedMemory())) {
     tensor.fill_(std::numeric_limits<double>::quiet_NaN());
@@ -47,10 +53,16 @@ inline Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
   cpu::prefer_huge_pages(tensor.mutable_data_ptr(), tensor.nbytes());
   return tensor;
 }
+inline Tensor empty(const Tensor& like, c10::SymIntArrayRef shape) {
+  return empty(like.scalar_type(), shape);
+}
 
-template <class T>
-const cpu::Kernels<T>& kernels() {
-  if constexpr (std::is_same_v<T, double>) {
+// Those that compute in T, and multiply what is stored as S.
+template <class T, class S = T>
+const auto& kernels() {
+  if constexpr (std::is_same_v<S, cpu::BFloat16Pair>) {
+    return cpu::kernels().bf16;
+  } else if constexpr (std::is_same_v<T, double>) {
     return cpu::kernels().f64;
   } else {
     return cpu::kernels().f32;

@@ -1,5 +1,6 @@
 // CPU kernels of the recurrence and of the layer, and the choice of the instruction set.
 #include <ATen/Version.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 #include <torch/library.h>
 
@@ -16,44 +17,61 @@ const bool isa_chosen = [] {
   const std::string capability = at::get_cpu_capability();
   const cpu::Isa most = capability == "DEFAULT" || capability == "NO AVX" ? cpu::Isa::kGeneric
                         : capability == "AVX2"                            ? cpu::Isa::kAvx2
-                                                                          : cpu::Isa::kAvx512;
+                                                                          : cpu::Isa::kAvx512Bf16;
   for (cpu::Isa isa : cpu::available_isas()) {
     if (isa <= most) cpu::set_isa(isa);
   }
   return true;
 }();
 
-// What forward and backward share, in the dtype that is computed in.
+// Whether the rows of bfloat16 tensors can be read and written as pairs.
+template <class Inputs>
+bool are_pairs(const Sizes& sizes, const Inputs& in, std::initializer_list<MaybeTensor> others) {
+  const auto starts_pair = [](const MaybeTensor& tensor) {
+    if (!defined(tensor) || !tensor->is_contiguous()) return true;
+    return reinterpret_cast<uintptr_t>(tensor->const_data_ptr()) % alignof(cpu::BFloat16Pair) == 0;
+  };
+  return cpu::kernels().bf16.forward && in.h_0.scalar_type() == at::kBFloat16 &&
+         sizes.hidden.expect_int() % 2 == 0 && sizes.out.expect_int() % 2 == 0 &&
+         starts_pair(in.h_0) && starts_pair(in.weight_hh) && starts_pair(in.weight_hr) &&
+         std::all_of(others.begin(), others.end(), starts_pair);
+}
+
+// What forward and backward share.
 struct Shared {
   Sizes sizes;
-  at::ScalarType dtype;  // computed in
+  at::ScalarType dtype, stored;  // computed in; of what is multiplied
   Tensor h_0, c_0, weight_hh, weight_hr;
   std::vector<Step> steps;
 
   template <class Inputs>
   Shared(const Sizes& s, const Tensor& like, const Inputs& in)
+      : Shared(s, like, in, compute_dtype(like.scalar_type())) {}
+  template <class Inputs>
+  Shared(const Sizes& s, const Tensor& like, const Inputs& in, at::ScalarType stored)
       : sizes(s),
         dtype(compute_dtype(like.scalar_type())),
-        h_0(dense(in.h_0, dtype)),
+        stored(stored),
+        h_0(dense(in.h_0, stored)),
         c_0(dense(in.c_0, dtype)),
-        weight_hh(dense(in.weight_hh, dtype)),
-        weight_hr(dense(in.weight_hr, dtype)),
+        weight_hh(dense(in.weight_hh, stored)),
+        weight_hr(dense(in.weight_hr, stored)),
         steps(checked_steps(s, in.batch_sizes, in.reverse)) {}
 
   static int64_t number(const c10::SymInt& size) { return size.expect_int(); }
 
-  template <class T>
-  cpu::Problem<T> problem() const {
+  template <class T, class S = T>
+  cpu::Problem<T, S> problem() const {
     return {steps.data(),
             static_cast<int64_t>(steps.size()),
             number(sizes.rows),
             number(sizes.batch),
             number(sizes.hidden),
-            number(sizes.out),
-            input<T>(h_0),
+            number(sizes.out) / cpu::kValues<S>,
+            input<S>(h_0),
             input<T>(c_0),
-            input<T>(weight_hh),
-            input<T>(weight_hr),
+            input<S>(weight_hh),
+            input<S>(weight_hr),
             threads()};
   }
 
@@ -64,20 +82,25 @@ struct Shared {
 struct Results {
   Tensor output, h_n, c_n, cells, tape;
 
-  Results(const Sizes& sizes, const Tensor& h_0, const Tensor& c_0, bool train)
-      : output(empty(h_0, sizes.with(sizes.out))), h_n(empty(h_0, h_0.sym_sizes())) {
-    if (sizes.cell.has_c) c_n = empty(h_0, c_0.sym_sizes());
-    if (train && sizes.cell.has_c) cells = empty(h_0, sizes.with(sizes.hidden));
-    if (train && sizes.cell.tape) tape = empty(h_0, sizes.with(sizes.hidden * sizes.cell.tape));
+  Results(const Shared& shared, bool train)
+      : output(empty(shared.h_0, shared.sizes.with(shared.sizes.out))),
+        h_n(empty(shared.h_0, shared.h_0.sym_sizes())) {
+    const Sizes& sizes = shared.sizes;
+    const auto of = [&](const c10::SymInt& width) {
+      return empty(shared.dtype, sizes.with(width));
+    };
+    if (sizes.cell.has_c) c_n = empty(shared.dtype, shared.c_0.sym_sizes());
+    if (train && sizes.cell.has_c) cells = of(sizes.hidden);
+    if (train && sizes.cell.tape) tape = of(sizes.hidden * sizes.cell.tape);
   }
 
-  template <class T>
-  cpu::Forward<T> arguments(const Shared& shared, const Tensor& bias_hh) const {
-    cpu::Forward<T> args{};
-    args.problem = shared.problem<T>();
+  template <class T, class S = T>
+  cpu::Forward<T, S> arguments(const Shared& shared, const Tensor& bias_hh) const {
+    cpu::Forward<T, S> args{};
+    args.problem = shared.problem<T, S>();
     args.bias_hh = input<T>(bias_hh);
-    args.output = result<T>(output);
-    args.h_n = result<T>(h_n);
+    args.output = result<S>(output);
+    args.h_n = result<S>(h_n);
     args.c_n = result<T>(c_n);
     args.cells = result<T>(cells);
     args.tape = result<T>(tape);
@@ -93,7 +116,7 @@ template <class T>
 RecurrenceTrain::Outputs run(const ForwardInputs& in, const Shared& shared, bool train) {
   const Tensor xg = dense(in.xg, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
   const Tensor packed_hh = prepacked(in.weight_hh, shared.sizes.cell.gates);
-  const Results results(shared.sizes, shared.h_0, shared.c_0, train);
+  const Results results(shared, train);
   cpu::Forward<T> args = results.arguments<T>(shared, bias_hh);
   args.xg = input<T>(xg);
   args.packed_hh = input<T>(packed_hh);
@@ -101,24 +124,31 @@ RecurrenceTrain::Outputs run(const ForwardInputs& in, const Shared& shared, bool
   return results.as(in.xg.scalar_type());
 }
 
-template <class T>
+// Rows of x or weight_ih. Of pairs, an odd width gets a zero.
+template <class S>
+Tensor features(const Tensor& rows, const Shared& shared) {
+  if (rows.size(-1) % cpu::kValues<S>) return at::constant_pad_nd(rows, {0, 1});
+  return dense(rows, shared.stored);
+}
+
+template <class T, class S = T>
 LayerTrain::Outputs run(const LayerInputs& in, const Shared& shared, bool train) {
-  const Tensor x = dense(in.input, shared.dtype), weight_ih = dense(in.weight_ih, shared.dtype);
+  const Tensor x = features<S>(in.input, shared), weight_ih = features<S>(in.weight_ih, shared);
   const Tensor bias_ih = dense(in.bias_ih, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
   const int gates = shared.sizes.cell.gates;
   const Tensor packed_ih = prepacked(in.weight_ih, gates),
                packed_hh = prepacked(in.weight_hh, gates);
-  const Results results(shared.sizes, shared.h_0, shared.c_0, train);
-  cpu::Forward<T> args = results.arguments<T>(shared, bias_hh);
+  const Results results(shared, train);
+  cpu::Forward<T, S> args = results.arguments<T, S>(shared, bias_hh);
   if (packed_ih.defined() && packed_hh.defined()) {
-    args.packed_ih = input<T>(packed_ih);
-    args.packed_hh = input<T>(packed_hh);
+    args.packed_ih = input<S>(packed_ih);
+    args.packed_hh = input<S>(packed_hh);
   }
-  args.input = input<T>(x);
-  args.weight_ih = input<T>(weight_ih);
+  args.input = input<S>(x);
+  args.weight_ih = input<S>(weight_ih);
   args.bias_ih = input<T>(bias_ih);
-  args.in = x.size(-1);
-  kernels<T>().forward(shared.sizes.row, args);
+  args.in = x.size(-1) / cpu::kValues<S>;
+  kernels<T, S>().forward(shared.sizes.row, args);
   return results.as(in.input.scalar_type());
 }
 
@@ -142,6 +172,9 @@ RecurrenceTrain::Outputs recurrence_train(const ForwardInputs& in) {
 LayerTrain::Outputs forward(const LayerInputs& in, bool train) {
   const Sizes sizes = check(in);
   if (takes(in.input, in.weight_ih, in.bias_ih)) return forward(sizes, in.input, in, train);
+  if (are_pairs(sizes, in, {in.input, in.weight_ih})) {
+    return run<float, cpu::BFloat16Pair>(in, {sizes, in.input, in, at::kBFloat16}, train);
+  }
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const Tensor xg = at::linear(in.input, in.weight_ih, in.bias_ih);
   const ForwardInputs projected{xg,           in.h_0,         in.c_0,  in.weight_hh, in.bias_hh,
@@ -160,13 +193,16 @@ bool held_here_alone(const MaybeTensor& tensor) {
          tensor->storage().resizable();
 }
 
-template <class T>
+template <class T, class S = T>
 RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) {
-  const bool alone = held_here_alone(in.tape);  // asked before there is a second name for it
-  const auto dense_grad = [&](const MaybeTensor& grad) { return dense(grad, shared.dtype); };
-  const Tensor grad_output = dense_grad(in.grad_output), grad_h_n = dense_grad(in.grad_h_n);
-  const Tensor grad_c_n = dense_grad(in.grad_c_n), output = dense(in.output, shared.dtype);
-  const Tensor cells = dense_grad(in.cells), tape = dense_grad(in.tape);
+  // Asked before there is a second name for it.
+  const bool alone = std::is_same_v<S, T> && held_here_alone(in.tape);
+  const auto computed = [&](const MaybeTensor& tensor) { return dense(tensor, shared.dtype); };
+  const auto made = [&](const c10::SymIntArrayRef shape) { return empty(shared.dtype, shape); };
+  const Tensor grad_output = dense(in.grad_output, shared.stored);
+  const Tensor grad_h_n = computed(in.grad_h_n), grad_c_n = computed(in.grad_c_n);
+  const Tensor output = dense(in.output, shared.stored);
+  const Tensor cells = computed(in.cells), tape = computed(in.tape);
   const c10::SymInt gates = in.weight_hh.sym_size(0);
   const CellInfo& cell = shared.sizes.cell;
   const Tensor own_tape = alone ? tape : Tensor();
@@ -174,17 +210,17 @@ RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) 
   const Tensor d_xg = on_tape ? own_tape.detach() : empty(output, shared.sizes.with(gates));
   Tensor d_h_0, d_c_0, d_weight_hh, d_bias_hh, d_weight_hr;
   const auto [want_h_0, want_weight_hh, want_bias_hh, want_weight_hr] = in.output_mask;
-  if (want_h_0) d_h_0 = empty(output, in.h_0.sym_sizes());
-  if (cell.has_c) d_c_0 = empty(output, in.c_0->sym_sizes());
-  if (want_weight_hh) d_weight_hh = empty(output, in.weight_hh.sym_sizes());
-  if (want_bias_hh) d_bias_hh = empty(output, {gates});
+  if (want_h_0) d_h_0 = made(in.h_0.sym_sizes());
+  if (cell.has_c) d_c_0 = made(in.c_0->sym_sizes());
+  if (want_weight_hh) d_weight_hh = made(in.weight_hh.sym_sizes());
+  if (want_bias_hh) d_bias_hh = made({gates});
   if (want_weight_hr && defined(in.weight_hr)) {
-    d_weight_hr = empty(output, in.weight_hr->sym_sizes());
+    d_weight_hr = made(in.weight_hr->sym_sizes());
   }
-  kernels<T>().backward(shared.sizes.row,
-                        {shared.problem<T>(), input<T>(grad_output), input<T>(grad_h_n),
-                         input<T>(grad_c_n), input<T>(output), input<T>(cells), input<T>(tape),
-                         result<T>(own_tape), result<T>(d_xg), result<T>(d_h_0), result<T>(d_c_0),
+  kernels<T, S>().backward(
+      shared.sizes.row, {shared.problem<T, S>(), input<S>(grad_output), input<T>(grad_h_n),
+                         input<T>(grad_c_n), input<S>(output), input<T>(cells), input<T>(tape),
+                         result<T>(own_tape), result<S>(d_xg), result<T>(d_h_0), result<T>(d_c_0),
                          result<T>(d_weight_hh), result<T>(d_bias_hh), result<T>(d_weight_hr)});
   const auto dtype = in.output.scalar_type();
   return {stored(d_xg, dtype),        stored(d_h_0, dtype),     stored(d_c_0, dtype),
@@ -192,7 +228,11 @@ RecurrenceBackward::Outputs run(const BackwardInputs& in, const Shared& shared) 
 }
 
 RecurrenceBackward::Outputs recurrence_backward(const BackwardInputs& in) {
-  const Shared shared(check(in), in.output, in);
+  const Sizes sizes = check(in);
+  if (are_pairs(sizes, in, {in.grad_output, in.output})) {
+    return run<float, cpu::BFloat16Pair>(in, {sizes, in.output, in, at::kBFloat16});
+  }
+  const Shared shared(sizes, in.output, in);
   return shared.dtype == at::kDouble ? run<double>(in, shared) : run<float>(in, shared);
 }
 

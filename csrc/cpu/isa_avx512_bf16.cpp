@@ -1,0 +1,24 @@
+#include "cpu/before_target.h"
+#if defined(__x86_64__)
+#ifdef __clang__
+#pragma clang attribute push(                                                          \
+    __attribute__((target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), \
+    apply_to = function)
+#else
+#pragma GCC target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+#define FUSED_RNN_ISA avx512_bf16
+#define FUSED_RNN_VECTOR_BYTES 64
+#define FUSED_RNN_BF16_INSTRUCTIONS
+#include "cpu/run-inl.h"
+
+namespace fused_rnn::cpu::avx512_bf16 {
+
+extern const BFloat16Kernels kKernels;
+const BFloat16Kernels kKernels = {forward<float, BFloat16Pair>, backward<float, BFloat16Pair>};
+
+}  // namespace fused_rnn::cpu::avx512_bf16
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif
