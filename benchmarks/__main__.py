@@ -14,7 +14,7 @@ from fused_rnn import _C
 from . import report as text
 from .contestants import OURS, PREPACKED, TORCH, Contestant, Unavailable, evaluate
 from .grid import CELLS, FAMILIES, KINDS, ODD_SHAPES, Point, grid, layers, lengths, select
-from .problem import TOLERANCE, difference, make_problem
+from .problem import TOLERANCES, difference, make_problem
 from .results import Report, Row, caption, environment
 from .timing import Run, fastest_half, measure, timing_conditions
 
@@ -38,6 +38,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                      help="onnxruntime, openvino: in the inference of whole layers")  # fmt: skip
     run.add_argument("--prepack", action="store_true",
                      help="ours infers over weights that were packed before")  # fmt: skip
+    run.add_argument("--dtype", default="float32", choices=TOLERANCES,
+                     help="of torch.nn's layers and ours (default: float32)")  # fmt: skip
     run.add_argument("--threads", type=int, default=1, help="of every contestant (default: 1)")
     run.add_argument("--device", default="cpu", choices=("cpu", "cuda"),
                      help="cuda: against cuDNN, each call to its end")  # fmt: skip
@@ -72,6 +74,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             run.error("--device cuda: torch sees no GPU")
         if options.prepack and options.device == "cuda":
             run.error("--prepack: weights are packed for the CPU alone")
+        if options.dtype != "float32" and (options.prepack or options.also):
+            run.error("--dtype: prepacked weights and other peers are float32's alone")
         if options.threads < 1:
             run.error(f"--threads must be at least 1, not {options.threads}")
         if options.seconds is not None and options.seconds <= 0:
@@ -87,9 +91,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def measure_point(point: Point, contestants: list[Contestant], seconds: float, device: str) -> Row:
+def measure_point(
+    point: Point, contestants: list[Contestant], seconds: float, device: str, dtype: torch.dtype
+) -> Row:
     """Build, check against torch.nn and time every contestant that can take part."""
-    problem = make_problem(point, device)
+    problem = make_problem(point, device, dtype=dtype)
     runs = {}
     for contestant in contestants:
         try:
@@ -103,7 +109,7 @@ def measure_point(point: Point, contestants: list[Contestant], seconds: float, d
         if name != TORCH.name
     }
     # Of this moment: the clock may change and a neighbour may come between two points.
-    peak = _C.peak_gflops() if device == "cpu" else None
+    peak = _C.peak_gflops() if device == "cpu" and dtype == torch.float32 else None
     with timing_conditions(point.training):
         samples = measure(runs, seconds)
     rounds = len(samples[TORCH.name])
@@ -154,6 +160,7 @@ def available(peers: list[str]) -> list[Contestant]:
 
 def run(options: argparse.Namespace) -> int:
     """The grid; 1 where a result disagrees with torch.nn's by more than the tolerance."""
+    dtype = getattr(torch, options.dtype)
     torch.set_num_threads(options.threads)
     seconds = options.seconds or (0.3 if options.quick else 2.0)
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32 for every contestant
@@ -162,17 +169,18 @@ def run(options: argparse.Namespace) -> int:
     contestants: list[Contestant] = [PREPACKED if options.prepack else OURS, TORCH, *peers]
     names = [contestant.name for contestant in contestants]
     names_of_peers = [peer.name for peer in peers]
-    report = Report(environment(names_of_peers, seconds, options.device, prepacked=options.prepack))
+    conditions = environment(names_of_peers, seconds, options.device, prepacked=options.prepack)
+    report = Report({**conditions, "dtype": options.dtype})
     print(caption(report.environment))
     print("inference: torch.inference_mode; training: forward + backward, every gradient anew")
     print(text.header(names), flush=True)
     wrong = []
     for point in points:
-        row = measure_point(point, contestants, seconds, options.device)
+        row = measure_point(point, contestants, seconds, options.device, dtype)
         report.rows.append(row)
         print(text.line(row, names, options.threads), flush=True)
         for name, deviation in row.difference.items():
-            if not deviation <= TOLERANCE:
+            if not deviation <= TOLERANCES[options.dtype]:
                 wrong.append(f"{point.id}: {name} deviates from torch by {deviation:.1e}")
                 print(f"  WRONG: {name} deviates by {deviation:.1e}", flush=True)
     print("\n" + text.summary(report))

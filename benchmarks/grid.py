@@ -1,7 +1,7 @@
 """The tables of benchmark points: family x cell x shape x (inference or training).
 
-Input size equals hidden size; everything is float32. A point only describes work, it holds no
-tensor; `problem.py` turns it into tensors and `contestants.py` into something to call.
+Input size equals hidden size. A point only describes work, it holds no tensor; `problem.py` turns
+it into tensors and `contestants.py` into something to call.
 """
 
 from __future__ import annotations

@@ -139,14 +139,12 @@ def _groups(rows: list[Row], *, by_shape: bool) -> dict[str, list[Row]]:
     }
 
 
-def _rows(reports: tuple[Report, ...], *, prepacked: bool = False) -> list[Row]:
-    """Of the reports whose weights were packed before, or of the others."""
-    return [
-        row
-        for report in reports
-        if report.environment.get("prepacked", False) == prepacked
-        for row in report.rows
-    ]
+def _variant(report: Report) -> str:
+    """What sets its rows apart from others of the same points."""
+    if report.environment.get("prepacked", False):
+        return ", prepacked"
+    dtype = report.environment.get("dtype", "float32")
+    return "" if dtype == "float32" else f", {dtype}"
 
 
 def table(*reports: Report, by_shape: bool = False) -> str:
@@ -157,7 +155,8 @@ def table(*reports: Report, by_shape: bool = False) -> str:
     heads = [f"{mode} {cell.upper()}" for mode in ("inference", "training") for cell in COLUMNS]
     first = "batch x steps x hidden" if by_shape else "geometric mean (smallest)"
     lines = [f"| {first} | {' | '.join(heads)} |", "|:--|" + "--:|" * len(heads)]
-    for rows, suffix in ((_rows(reports), ""), (_rows(reports, prepacked=True), ", prepacked")):
+    for suffix in sorted({_variant(report) for report in reports}):
+        rows = [row for report in reports if _variant(report) == suffix for row in report.rows]
         for title, members in _groups(rows, by_shape=by_shape).items():
             if members:
                 lines.append(_table_row(title + suffix, members, TORCH))

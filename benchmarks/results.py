@@ -156,4 +156,5 @@ def caption(environment: dict[str, Any]) -> str:
     )
     where = environment.get("gpu") or processor
     prepacked = ", weights prepacked" if environment.get("prepacked") else ""
-    return f"{environment['date'].split()[0]}, {where}, float32, {named}{prepacked}"
+    dtype = environment.get("dtype", "float32")
+    return f"{environment['date'].split()[0]}, {where}, {dtype}, {named}{prepacked}"

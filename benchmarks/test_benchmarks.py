@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from .contestants import OURS, TORCH, Modules, evaluate
 from .grid import Point, grid
-from .problem import TOLERANCE, Problem, difference, make_problem
+from .problem import TOLERANCES, Problem, difference, make_problem
 from .timing import MIN_SAMPLE, timing_conditions
 
 POINTS = [
@@ -37,7 +37,7 @@ def test_speed(benchmark: BenchmarkFixture, point: Point, contestant: Modules) -
     run = contestant.build(problem)
     expected = evaluate(TORCH.build(problem), problem)
     deviation = difference(evaluate(run, problem), expected)
-    assert deviation <= TOLERANCE
+    assert deviation <= TOLERANCES["float32"]
     benchmark.group = point.id
     benchmark.extra_info["gflop"] = point.flops / 1e9
     with timing_conditions(point.training):

@@ -102,6 +102,15 @@ def test_table_has_rows_of_its_own_for_prepacked_weights() -> None:
     assert text.compare(prepacked, CONTESTED).splitlines()[0].endswith(", weights prepacked")
 
 
+def test_table_has_rows_of_its_own_for_a_dtype() -> None:
+    halves = report(row(INFERENCE, torch=4.0))
+    halves.environment["dtype"] = "bfloat16"
+    lines = text.table(halves, report(row(INFERENCE, torch=2.0))).splitlines()
+    assert lines[2] == "| whole layer | 2.00 | - | - | - | - | - |"
+    assert lines[3] == "| whole layer, bfloat16 | 4.00 | - | - | - | - | - |"
+    assert ", bfloat16, " in text.compare(halves, CONTESTED).splitlines()[0]
+
+
 def test_caption_says_the_threads() -> None:
     other = report(row(INFERENCE, torch=2.0))
     other.environment["threads"] = 2
