@@ -12,9 +12,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from .grid import Point
 
-# Of the largest value of a result, by dtype. Rounding stays below 1e-5 over the grid in float32 (most in
-# the gradients of weights, sums over all rows), below 0.03 in bfloat16, mostly torch.nn's; a wrong gate
-# or a wrong step lies far above.
+# Of the largest value of a result, by dtype. Rounding stays below 1e-5 over the grid in float32
+# (most in the gradients of weights, sums over all rows), below 0.03 in bfloat16, mostly torch.nn's;
+# a wrong gate or a wrong step lies far above.
 TOLERANCES = {"float32": 5e-5, "bfloat16": 0.1}
 
 CLASSES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
