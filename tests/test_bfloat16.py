@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import fused_rnn
 from backends import CPU, Backend
-from cases import CELLS, Case, each_cell, over
+from cases import CELLS, Case, each_cell, over, random
+from compare import floating, leaf
 from fused_rnn import _C, functional
 from test_precision import check_lower_precision
 from test_reference import both_directions, each_op, run
 
 each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
+HAVE_PAIRS = _C.cpu_isa() != "generic"
 
 # Weights as they lie and packed, the input in the same tile and ahead, rows in lanes; whole panels
 # and parts of one; more than one block of k and of the rows of a weight's gradient, and odd ones.
@@ -81,17 +83,40 @@ def test_where_arguments_lie(cell: str, moved: str, strided: bool) -> None:
     check_lower_precision(case, torch.bfloat16, "layer", backend)
 
 
-def operators_of(case: Case) -> set[str]:
-    arguments = case.layer(torch.bfloat16)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        functional.layer(**arguments)
-    return {event.key for event in profile.key_averages()}
+def conversions(arguments: dict[str, Any]) -> int:
+    """How often a tensor of weight_hh's shape is converted, forward and backward."""
+    leaves = {name: leaf(tensor) for name, tensor in floating(arguments).items()}
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, record_shapes=True) as profile:
+        output, _, _ = functional.layer(**{**arguments, **leaves})
+        output.sum().backward()
+    shape = list(arguments["weight_hh"].shape)
+    return sum(
+        event.count
+        for event in profile.key_averages(group_by_input_shape=True)
+        if event.key == "aten::_to_copy" and event.input_shapes[0] == shape
+    )
 
 
+@each_isa
 @over(PAIRS + CONVERTED)
-def test_what_is_converted(case: Case) -> None:
-    """Weights are not where pairs are multiplied, nor is the input projected by PyTorch."""
-    assert ("aten::linear" in operators_of(case)) == (case in CONVERTED)
+def test_what_is_converted(case: Case, isa: str) -> None:
+    """Where pairs are multiplied it is the gradient of weight_hh alone."""
+    _C.set_cpu_isa(isa)
+    converted = case in CONVERTED or isa == "generic"
+    assert conversions(case.layer(torch.bfloat16)) == (3 if converted else 1)
+
+
+@pytest.mark.skipif(not HAVE_PAIRS, reason="the CPU has no kernels of pairs")
+@pytest.mark.parametrize(
+    ("moved", "count"),
+    [("input", 2), ("weight_ih", 2), ("h_0", 3), ("weight_hh", 3), ("bias_hh", 1)],
+)
+def test_what_begins_amid_a_pair_is_converted(moved: str, count: int) -> None:
+    """Forward, or backward as well where it is read again."""
+    arguments = Case("gru", input_size=6, hidden_size=8).layer(torch.bfloat16)
+    moved_there = {**arguments, moved: amid_a_pair(arguments[moved])}
+    assert conversions(moved_there) == count
 
 
 @each_isa
@@ -134,22 +159,57 @@ def test_what_is_not_finite(cell: str, value: float, isa: str) -> None:
         assert output[4, 2].isfinite().all()  # gates are 0 or 1
 
 
+# Enough rows for a team of threads (csrc/torch/cpu.h), of few sequences and many.
+TEAMS = [
+    case
+    for cell in CELLS
+    for case in (
+        Case(cell, input_size=64, hidden_size=130, steps=150, batch=1),
+        Case(cell, input_size=5, hidden_size=130, steps=20, batch=33),
+        Case(cell, input_size=64, hidden_size=130, steps=60, batch=3, lengths=(60, 60, 30)),
+    )
+]
+TEAMS.append(Case("lstm", input_size=64, hidden_size=130, proj_size=34, steps=40, batch=17))
+
+
+@each_isa
 @both_directions
-@over(PAIRS)
-def test_bits_do_not_depend_on_threads(case: Case, reverse: bool) -> None:
+@over(TEAMS)
+def test_bits_do_not_depend_on_threads(case: Case, reverse: bool, isa: str) -> None:
+    """But those of the input's and weight_ih's gradients, which are ATen's products."""
+    _C.set_cpu_isa(isa)
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         results.append(run(functional.layer, case.layer(torch.bfloat16), reverse=reverse))
-    for name, value in results[0].items():
-        assert all(torch.equal(value, other[name]) for other in results[1:]), name
+    for name in results[0].keys() - {"gradient of input", "gradient of weight_ih"}:
+        assert all(torch.equal(results[0][name], other[name]) for other in results[1:]), name
 
 
-def test_autocast() -> None:
-    layer = fused_rnn.GRU(6, 8)
-    x = torch.randn(5, 3, 6)
+@each_isa
+def test_small_steps_are_not_lost(isa: str) -> None:
+    """A GRU that forgets slowly adds to h what is less than half a unit of its last place."""
+    _C.set_cpu_isa(isa)
+    module = fused_rnn.GRU(16, 64)
+    with torch.no_grad():
+        assert module.bias_ih_l0 is not None
+        module.bias_ih_l0[64:128] = 6
+    module.bfloat16()
+    x = random(1, 2, 16, dtype=torch.bfloat16, seed=1).expand(1000, 2, 16)
+    exact = nn.GRU(16, 64).double()
+    exact.load_state_dict(module.state_dict())
+    error = (module(x)[0].double() - exact(x.double())[0]).abs().max()
+    assert error < 0.01  # 0.5 with a rounded h
+
+
+@each_cell
+def test_autocast(cell: str) -> None:
+    """As a layer of bfloat16; the gradients of weights of float32 are of float32."""
+    case = Case(cell, input_size=6, hidden_size=8)
+    module, rounded = case.module(fused_rnn, torch.float32), case.module(fused_rnn, torch.bfloat16)
+    x = case.input(torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        output, _ = layer(x)
-    plain = fused_rnn.GRU(6, 8).bfloat16()
-    plain.load_state_dict(layer.state_dict())
-    assert torch.equal(output, plain(x.bfloat16())[0])
+        output, _ = module(x.float())
+    assert torch.equal(output, rounded(x)[0])
+    output.sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in module.parameters())

@@ -13,7 +13,7 @@ using Sum = std::conditional_t<std::is_same_v<S, BFloat16Pair>, float, S>;
 FR_FN Vec<float> lower_of(Vec<BFloat16Pair> x) { return bit_cast<Vec<float>>(x << 16); }
 FR_FN Vec<float> upper_of(Vec<BFloat16Pair> x) { return bit_cast<Vec<float>>(x & 0xffff0000u); }
 
-// sum += a * b; of pairs both products.
+// sum += a * b; of pairs both products. (The instruction takes subnormal numbers for zeros, and makes none.)
 template <class S>
 FR_FN void multiply_add(const Vec<S>& a, const Vec<S>& b, Vec<Sum<S>>& sum) {
   if constexpr (!std::is_same_v<S, BFloat16Pair>) {

@@ -1,9 +1,8 @@
 // The recurrence forward. A step is the product of the last h with weight_hh, a tile at a time, and
 // the cell over one or several while they are in the L1 cache (gate_panels-inl.h has the layout).
-//
-// Where there are many sequences a thread takes a slice of them through all steps, with no barrier;
-// where there are few, and reading the weights is what takes the time, threads share the units and
-// meet after every step. So they do in one step of many rows, which are then packed, not the weights.
+// Where there are many sequences a thread takes a slice of them through all steps, with no barrier; where there are
+// few, and reading the weights is what takes the time, threads share the units and meet after every step. So they
+// do in one step of many rows, which are then packed, not the weights.
 #pragma once
 #include "cpu/barrier.h"
 #include "cpu/forward_cell-inl.h"
@@ -31,6 +30,7 @@ class ForwardPass {
         weights_(args, panels_, plan_),
         projection_(p_.hidden / kValues<S>, p_.weight_hr ? p_.out * kValues<S> : 0),
         projected_(p_.weight_hr ? p_.batch * p_.hidden / kValues<S> : 0),
+        state_(kKeepsState<Cell, T, S> ? p_.batch * p_.hidden : 0),
         xg_(ahead() ? plan_.block_rows * panels_.row() + W : 0),
         columns_x_(args.in, as_scalars() && joined() ? p_.batch : 0),
         columns_h_(p_.out, as_scalars() ? p_.batch : 0) {}
@@ -50,8 +50,11 @@ class ForwardPass {
     columns_x_.pack_transpose_of(f_.input, thread, count);
     columns_h_.pack_transpose_of(p_.h_0, thread, count);
     projection_.pack_transpose_of(p_.weight_hr, thread, count);
-    if (p_.c_0) copy(p_.c_0, batch, p_.hidden, f_.c_n);
-    if (p_.num_steps == 0) copy(p_.h_0, batch, p_.out, f_.h_n);
+    if (p_.c_0) copy_rows(p_.c_0, batch, p_.hidden, f_.c_n);
+    for (int64_t i = batch.first * p_.hidden; state_ && i < batch.last * p_.hidden; ++i) {
+      state_[i] = value_of(p_.h_0, i);
+    }
+    if (p_.num_steps == 0) copy_rows(p_.h_0, batch, p_.out, f_.h_n);
   }
 
   void run(int thread, int count) {
@@ -84,17 +87,16 @@ class ForwardPass {
       }
       const int64_t go_on = s + 1 < p_.num_steps ? p_.steps[s + 1].kept : 0;
       const Range ended{max(mine.first, go_on), min(mine.last, end)};
-      copy(f_.output + step.row * p_.out, ended, p_.out, f_.h_n);
+      copy_rows(f_.output + step.row * p_.out, ended, p_.out, f_.h_n);
     }
   }
 
  private:
   // Rows [range) of `width` values.
   template <class Value>
-  static FR_FN void copy(const Value* from, Range range, int64_t width, Value* to) {
-    if (range.first >= range.last) return;
-    __builtin_memcpy(to + range.first * width, from + range.first * width,
-                     (range.last - range.first) * width * sizeof(Value));
+  static FR_FN void copy_rows(const Value* from, Range range, int64_t width, Value* to) {
+    const int64_t at = range.first * width;
+    copy(to + at, from + at, max(range.last - range.first, 0) * width);
   }
 
   int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
@@ -145,6 +147,7 @@ class ForwardPass {
         offset(f_.input, row * f_.in),
         offset(xg, b * xg_row),
         offset(f_.c_n, b * H),
+        offset<T>(state_, b * H),
         p_.weight_hr ? projected_ + b * H / kValues<S> : f_.output + row * p_.out,
         offset(f_.cells, row * H),
         offset(f_.tape, row * Cell::kTape * H)};
@@ -286,6 +289,7 @@ class ForwardPass {
   ForwardWeights<Cell, T, S> weights_;
   RightMatrix<S> projection_;             // weight_hr
   Buffer<S> projected_;                   // [batch][hidden], h before the projection
+  Buffer<T> state_;                       // [batch][hidden], if kept apart from the output
   Buffer<T> xg_;                          // [plan.block_rows][panels][V][W]
   Buffer<S> passing_;                     // [threads][in][V][W]
   RightMatrix<S> columns_x_, columns_h_;  // input and h_0, where the weights are used as scalars

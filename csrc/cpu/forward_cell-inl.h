@@ -8,10 +8,15 @@ template <class T, class S>
 struct Place {  // where the rows of a step read and write
   const S *h, *x;
   const T* xg;
-  T* c;
+  T *c, *state;  // state: h before it was rounded, else null
   S* hidden;
   T *cells, *tape;  // null in inference
 };
+
+// Whether h is also kept as it was before it was rounded: steps that add to it would lose what is less than half a
+// unit of its last place.
+template <class Cell, class T, class S>
+constexpr bool kKeepsState = Cell::kReadsBefore && !std::is_same_v<S, T>;
 
 // A cell at work on a vector of units, from `unit` on, of row r.
 template <class Cell, class Lanes, class T, class S>
@@ -56,12 +61,17 @@ class Units {
   }
   FR_FN State<V> before() const {
     State<V> state{};
-    if constexpr (Cell::kReadsBefore) state.h = load_from(place_.h, at_, lanes_);
+    if constexpr (kKeepsState<Cell, T, S>) {
+      state.h = load(place_.state + at_, lanes_);
+    } else if constexpr (Cell::kReadsBefore) {
+      state.h = load(place_.h + at_, lanes_);
+    }
     if constexpr (Cell::kHasC) state.c = load(place_.c + at_, lanes_);
     return state;
   }
   FR_FN void leave(const State<V>& after) const {
     store_to(place_.hidden, at_, after.h, lanes_);
+    if constexpr (kKeepsState<Cell, T, S>) store(place_.state + at_, after.h, lanes_);
     if constexpr (Cell::kHasC) {
       store(place_.c + at_, after.c, lanes_);
       if (place_.cells) store(place_.cells + at_, after.c, lanes_);

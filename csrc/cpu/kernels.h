@@ -15,7 +15,7 @@ template <class S>
 constexpr int64_t kValues = std::is_same_v<S, BFloat16Pair> ? 2 : 1;  // in an element
 
 // What forward and backward share. out = proj_size or, without projection, hidden. T: what is computed in. S:
-// what is multiplied is stored in; where that is pairs, `out` and `in` count them.
+// what is multiplied is stored in; where that is pairs, the fields `out` and `in` count them, but shapes values.
 template <class T, class S = T>
 struct Problem {
   const Step* steps;

@@ -17,7 +17,7 @@ constexpr int64_t kFromMemoryBytes = 12 << 20;
 constexpr int64_t kWorthAskingBytes = 32 * 1024, kMostBytes = 256 * 1024,
                   kPassingBytes = 256 * 1024;
 
-// Up to so many rows, k long, packing weights costs more than it saves.
+// Up to so many rows of k elements, packing weights costs more than it saves.
 FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
 
 // Backward vectors run along the rows of the weights: as they lie they are as good as packed, but for

@@ -1,6 +1,5 @@
-// The border of the CPU kernels: tensors to the pointers of cpu/kernels.h and
-// back. float16 and bfloat16 are converted here and computed in float32, but
-// what a layer multiplies in bfloat16.
+// The border of the CPU kernels: tensors to the pointers of cpu/kernels.h and back. float16 and
+// bfloat16 are converted here and computed in float32, but for products of pairs of bfloat16.
 #pragma once
 #include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
@@ -40,7 +39,12 @@ const T* input(const Tensor& tensor) {
 }
 template <class T>
 T* result(const Tensor& tensor) {
-  return tensor.defined() ? const_cast<T*>(input<T>(tensor)) : nullptr;
+  if (!tensor.defined()) return nullptr;
+  if constexpr (std::is_same_v<T, cpu::BFloat16Pair>) {
+    return reinterpret_cast<T*>(tensor.mutable_data_ptr<at::BFloat16>());
+  } else {
+    return tensor.mutable_data_ptr<T>();
+  }
 }
 
 // Past the dispatcher, but with its fill where algorithms are to be deterministic.

@@ -135,14 +135,16 @@ template <class T, class S = T>
 LayerTrain::Outputs run(const LayerInputs& in, const Shared& shared, bool train) {
   const Tensor x = features<S>(in.input, shared), weight_ih = features<S>(in.weight_ih, shared);
   const Tensor bias_ih = dense(in.bias_ih, shared.dtype), bias_hh = dense(in.bias_hh, shared.dtype);
-  const int gates = shared.sizes.cell.gates;
-  const Tensor packed_ih = prepacked(in.weight_ih, gates),
-               packed_hh = prepacked(in.weight_hh, gates);
   const Results results(shared, train);
   cpu::Forward<T, S> args = results.arguments<T, S>(shared, bias_hh);
-  if (packed_ih.defined() && packed_hh.defined()) {
-    args.packed_ih = input<S>(packed_ih);
-    args.packed_hh = input<S>(packed_hh);
+  Tensor packed_ih, packed_hh;
+  if constexpr (std::is_same_v<S, T>) {
+    packed_ih = prepacked(in.weight_ih, shared.sizes.cell.gates);
+    packed_hh = prepacked(in.weight_hh, shared.sizes.cell.gates);
+    if (packed_ih.defined() && packed_hh.defined()) {
+      args.packed_ih = input<T>(packed_ih);
+      args.packed_hh = input<T>(packed_hh);
+    }
   }
   args.input = input<S>(x);
   args.weight_ih = input<S>(weight_ih);
