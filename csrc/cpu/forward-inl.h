@@ -96,7 +96,7 @@ class ForwardPass {
   template <class Value>
   static FR_FN void copy_rows(const Value* from, Range range, int64_t width, Value* to) {
     const int64_t at = range.first * width;
-    copy(to + at, from + at, max(range.last - range.first, 0) * width);
+    if (range.first < range.last) copy(to + at, from + at, (range.last - range.first) * width);
   }
 
   int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
