@@ -1,5 +1,4 @@
-// What is multiplied may be pairs of bfloat16 values: how those are multiplied,
-// read and written.
+// What is multiplied may be pairs of bfloat16 values: how those are multiplied, read and written.
 #pragma once
 #include "cpu/simd-inl.h"
 
@@ -28,8 +27,8 @@ FR_FN void multiply_add(const Vec<S>& a, const Vec<S>& b, Vec<Sum<S>>& sum) {
   }
 }
 
-// A vector of values from the i-th at p on, of T or stored as bfloat16, and
-// back: rounded to the nearest, of two to the even one.
+// A vector of values from the i-th at p on, of T or stored as bfloat16, and back: rounded to the nearest, of two
+// to the even one.
 template <class T, class Lanes>
 FR_FN Vec<T> load_from(const T* p, int64_t i, Lanes lanes) {
   return load(p + i, lanes);
@@ -68,8 +67,7 @@ FR_FN T value_of(const T* p, int64_t i) {
 FR_FN float value_of(const BFloat16Pair* p, int64_t i) {
   return bit_cast<float>(p[i / 2] << (i % 2 ? 0 : 16) & 0xffff0000u);
 }
-// Values of two rows, the first in the lower halves. Without a second row:
-// zeros.
+// Values of two rows, the first in the lower halves. Without a second row: zeros.
 template <class Lanes>
 FR_FN Vec<BFloat16Pair> pairs_of(const BFloat16Pair* first, const BFloat16Pair* second, int64_t i,
                                  Lanes lanes) {

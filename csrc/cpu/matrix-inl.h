@@ -38,11 +38,7 @@ class RightMatrix {
         const auto row = [&](int64_t i) __attribute__((always_inline)) {
           return w + i * (columns_ / kValues<S>);
         };
-        if constexpr (kValues<S> == 2) {
-          pack_pairs<v>(row, k_, columns_, p * kColumns, panel(p));
-        } else {
-          pack_columns<v>(row, k_, columns_, p * kColumns, panel(p));
-        }
+        pack_columns<v>(row, k_, columns_, p * kColumns, panel(p));
       });
     }
   }

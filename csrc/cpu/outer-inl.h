@@ -77,11 +77,7 @@ class OuterProduct {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         const auto row = [&](int64_t i)
                              __attribute__((always_inline)) { return i < rows ? b[i] : nullptr; };
-        if constexpr (kValues<S> == 2) {
-          pack_pairs<v>(row, k, n_, p * V * W, packed_b + p * k * V * W);
-        } else {
-          pack_columns<v>(row, k, n_, p * V * W, packed_b + p * k * V * W);
-        }
+        pack_columns<v>(row, k, n_, p * V * W, packed_b + p * k * V * W);
       });
     }
     for (int64_t v = first; v < last; v += U) {

@@ -65,7 +65,7 @@ FR_FN void pack_columns(Row row, int64_t k, int64_t columns, int64_t column, T* 
 
 // The same from rows of bfloat16, of which two become a row of the panel; row(i) is null beyond the last.
 template <int V, class Row>
-FR_FN void pack_pairs(Row row, int64_t k, int64_t columns, int64_t column, BFloat16Pair* panel) {
+FR_FN void pack_columns(Row row, int64_t k, int64_t columns, int64_t column, BFloat16Pair* panel) {
   constexpr int64_t W = kLanes<float>;
   for (int64_t i = 0; i < k; ++i) {
     const BFloat16Pair *first = row(2 * i), *second = row(2 * i + 1);

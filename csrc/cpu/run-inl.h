@@ -26,9 +26,8 @@ FR_FN void barrier() {
 #endif
 }
 
-// A pass takes the memory of a team, packs, runs and, if it has them, makes the
-// weights' gradients. An exception must not leave the region; memory is all
-// that can fail in it.
+// A pass takes the memory of a team, packs, runs and, if it has them, makes the weights' gradients.
+// An exception must not leave the region; memory is all that can fail in it.
 template <class Pass>
 void run(Pass& pass, int threads) {
   bool out_of_memory = false;

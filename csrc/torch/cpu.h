@@ -28,23 +28,17 @@ inline Tensor stored(const Tensor& tensor, at::ScalarType dtype) {
   return tensor.defined() && tensor.scalar_type() != dtype ? tensor.to(dtype) : tensor;
 }
 
+// A tensor's values, where a kernel takes elements T.
+template <class T>
+using Value = std::conditional_t<std::is_same_v<T, cpu::BFloat16Pair>, at::BFloat16, T>;
+
 template <class T>
 const T* input(const Tensor& tensor) {
-  if (!tensor.defined()) return nullptr;
-  if constexpr (std::is_same_v<T, cpu::BFloat16Pair>) {
-    return reinterpret_cast<const T*>(tensor.const_data_ptr<at::BFloat16>());
-  } else {
-    return tensor.const_data_ptr<T>();
-  }
+  return tensor.defined() ? reinterpret_cast<const T*>(tensor.const_data_ptr<Value<T>>()) : nullptr;
 }
 template <class T>
 T* result(const Tensor& tensor) {
-  if (!tensor.defined()) return nullptr;
-  if constexpr (std::is_same_v<T, cpu::BFloat16Pair>) {
-    return reinterpret_cast<T*>(tensor.mutable_data_ptr<at::BFloat16>());
-  } else {
-    return tensor.mutable_data_ptr<T>();
-  }
+  return tensor.defined() ? reinterpret_cast<T*>(tensor.mutable_data_ptr<Value<T>>()) : nullptr;
 }
 
 // Past the dispatcher, but with its fill where algorithms are to be deterministic.
