@@ -115,10 +115,9 @@ FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r,
 // How many rows wait for the cell, those of several tiles, where its step has two parts. The last
 // activation waits for the others, and the next row's are too far away for the processor to begin them
 // meanwhile: so the first part comes for all rows before the second. Fewer than kFewRows have nothing to
-// wait for. (On AVX-512 layers gain nothing by it; there and elsewhere a row goes at a time.)
+// wait for.
 template <class Cell>
-constexpr int64_t kCellRows =
-    std::is_base_of_v<InTwoParts<Cell>, Cell> && kVectorBytes == 32 ? 12 : 1;
+constexpr int64_t kCellRows = std::is_base_of_v<InTwoParts<Cell>, Cell> && kWide ? 12 : 1;
 constexpr int64_t kFewRows = 3;
 
 // For a vector of units of at most kCellRows rows and another tile, or a panel of rows.
@@ -126,8 +125,7 @@ template <class Cell, class T, class S, class Lanes>
 __attribute__((noinline)) void apply_in_two_parts(int64_t unit, Lanes lanes, int64_t hidden,
                                                   int64_t r, int64_t count, Gates<T> x,
                                                   Gates<T> recurrent, const Place<T, S>& place) {
-  constexpr int64_t kMost = kCellRows<Cell> + kMaxRows;
-  static_assert(RightMatrix<T>::kColumns <= kMost);
+  constexpr int64_t kMost = max(kCellRows<Cell> + kMaxRows, RightMatrix<T>::kColumns);
   const Place<T, S> own = place;  // the compiler sees that no store changes it
   Last<Vec<T>, Vec<T>> waiting[kMost];
   for (int64_t i = 0; i < count; ++i) {

@@ -75,12 +75,11 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
                         bound_by_weights(batch, in_bytes + out_bytes, multiplications);
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
   const bool pays = several_steps || (weights == Weights::kPacked && !prepacked);
-  // It also pays for one thread where the L2 cache has no room for both weights and the rows; one_sum keeps the
-  // bits what they are with more threads. (Measured with as many inputs as units; AVX-512 on a core of 1 MB of L2
-  // gains nothing.)
-  constexpr int64_t kJoinedBytes = 192 * 1024;  // of each weight
-  const bool apart = kVectorBytes == 32 && threads == 1 && several_steps &&
-                     batch <= kManySequences && min(in_bytes, out_bytes) > kJoinedBytes;
+  // It also pays for one thread where the L2 cache has no room for both weights and the rows, and tiles ask for the
+  // next panel; one_sum keeps the bits what they are with more threads. (Measured with as many inputs as units.)
+  constexpr int64_t kJoinedBytes = (kVectorBytes == 32 ? 192 : 768) * 1024;  // of each weight
+  const bool apart = kWide && threads == 1 && several_steps && batch <= kManySequences &&
+                     min(in_bytes, out_bytes) > kJoinedBytes;
   const Input input = given                         ? Input::kGiven
                       : (by_units && pays) || apart ? Input::kAhead
                                                     : Input::kJoined;

@@ -6,6 +6,7 @@
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 constexpr int kVectorBytes = FUSED_RNN_VECTOR_BYTES;
+constexpr bool kWide = kVectorBytes > 16;  // than what every x86-64 has
 #if defined(__x86_64__)
 constexpr int kRegisters = kVectorBytes == 64 ? 32 : 16;
 #else
@@ -31,8 +32,8 @@ using AllLanes = std::integral_constant<int64_t, kLanes<T>>;
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 FR_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-FR_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-FR_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
+FR_FN constexpr int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+FR_FN constexpr int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 
 // Calls f with 0 to N - 1, each as a constant.
 template <int N, class F>

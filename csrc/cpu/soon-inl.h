@@ -5,32 +5,22 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// So many k a turn of the loop over a packed panel. Beside a program on the
-// core's other thread, which takes its share of the instructions a cycle, those
-// that are no multiply-add cost time. (Two or four gain nothing on AVX-512
-// where a core starts one multiply-add a cycle.)
-constexpr int kUnrolled = kVectorBytes == 32 ? 4 : 1;
+// So many k a turn of the loop over a packed panel: what is no multiply-add costs time where a core starts two of
+// them a cycle, or where a program on the core's other thread takes its share of the instructions.
+constexpr int kUnrolled = kWide ? 4 : 1;
 
-// So many k before they are used, values of the panel are asked for to be in
-// the L2 cache: where panels come from L3, the processor's own prefetching
-// leaves the tiles waiting.
-constexpr int64_t kAhead = 64;
-// Asking for the panel pays in tiles of at least so many multiplications a k:
-// none of AVX2's has them.
-constexpr int kWorthAskingForPanel = 16;
-
-// Where panels come from L3, a panel's first tile takes three times as long as
-// those that find it in L2: so tiles ask for the next panel. Of a smaller
-// matrix too little comes from L3; the time to wait in grows with rows and
-// matrix; and two threads wait for L3 anyway. (AVX-512's tiles ask for their
-// own, and gain nothing by it.)
-constexpr bool kAsksForNextPanel = kVectorBytes == 32;
+// Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so tiles
+// ask for the next panel. Of a smaller matrix too little comes from L3; the time to wait in grows with rows and
+// matrix; and two threads wait for L3 anyway.
+constexpr bool kAsksForNextPanel = kWide;
 static_assert(!kAsksForNextPanel || kUnrolled > 1, "it is the unrolled loop that asks");
-constexpr int64_t kLinesATurn = 2;  // all of a panel with 12 rows; with 8 three quarters
+// AVX2: all of a panel with 12 rows, with 8 three quarters.
+constexpr int64_t kLinesATurn = kVectorBytes / 16;
 FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {
-  constexpr int64_t kMegabyte = 1 << 20;
-  return kAsksForNextPanel && threads == 1 && rows >= 8 && matrix_bytes >= kMegabyte &&
-         rows * matrix_bytes >= 12 * kMegabyte;
+  constexpr int64_t kMegabyte = 1 << 20, kRows = kVectorBytes == 32 ? 8 : 4,
+                    kBytes = (kVectorBytes == 32 ? 12 : 4) * kMegabyte;
+  return kAsksForNextPanel && threads == 1 && rows >= kRows && matrix_bytes >= kMegabyte &&
+         rows * matrix_bytes >= kBytes;
 }
 
 // Rows of memory that are read or written after a tile, and perhaps in L3: it

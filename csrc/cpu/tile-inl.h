@@ -77,7 +77,7 @@ constexpr int64_t kSummands = 256;
 // sum[r][v] += a(r) * panel[v]. An unrolled loop has the values of the rows or of the panel in registers,
 // whichever are fewer.
 template <int R, int V, class S, class A>
-FR_FN void add_product(const A& a, const S* panel, const S* ahead, Vec<Sum<S>> (&sum)[R][V]) {
+FR_FN void add_product(const A& a, const S* panel, Vec<Sum<S>> (&sum)[R][V]) {
   constexpr int W = kLanes<S>;
   if constexpr (kUnrolled > 1 && 1 < R && R < V) {
     Vec<S> x[R];
@@ -93,7 +93,6 @@ FR_FN void add_product(const A& a, const S* panel, const S* ahead, Vec<Sum<S>> (
     Vec<S> b[V];
     repeat<V>([&](auto v) __attribute__((always_inline)) {
       b[v] = load(panel + v * W);
-      if (R * V >= kWorthAskingForPanel && v * kVectorBytes % 64 == 0) prefetch(ahead + v * W, W);
       if constexpr (kUnrolled == 1 && (R + 1) * V < kRegisters) keep_in_register<R>(b[v]);
     });
     repeat<R>([&](auto r) __attribute__((always_inline)) {
@@ -137,9 +136,8 @@ void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>
       panel.data += k * panel.row;
     };
     const auto add = [&](auto j) __attribute__((always_inline)) {  // the j-th k from here on
-      const S* values = panel.data + j * V * W;
-      add_product([&](int r) __attribute__((always_inline)) { return row(r)[j * kStep]; }, values,
-                  values + kAhead * panel.row, sum);
+      add_product([&](int r) __attribute__((always_inline)) { return row(r)[j * kStep]; },
+                  panel.data + j * V * W, sum);
     };
     const auto add_products = [&](int64_t n) __attribute__((always_inline)) {
       if (kUnrolled > 1 && panel.row == V * W) {
