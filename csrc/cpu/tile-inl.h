@@ -71,8 +71,9 @@ FR_FN void keep_apart(T*& pointer) {
 }
 
 // Products added up in a row before their sum goes to out: rounding grows with that number, and a
-// sum in a register is added to out at the cost of two more multiplications.
-constexpr int64_t kSummands = 256;
+// sum in a register is added to out at the cost of two more multiplications. The baseline of x86-64 rounds each
+// product as well.
+constexpr int64_t kSummands = kWide ? 256 : 64;
 
 // sum[r][v] += a(r) * panel[v]. An unrolled loop has the values of the rows or of the panel in registers,
 // whichever are fewer.
