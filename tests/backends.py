@@ -73,7 +73,7 @@ CPU, CUDA = Backend("cpu"), Backend("cuda", device="cuda")
 
 # The instruction sets of the CPU with kernels of their own: avx512_bf16 has AVX-512's, but for
 # layers of bfloat16 (test_bfloat16.py).
-ISAS = [isa for isa in _C.available_cpu_isas() if isa != "avx512_bf16"]
+ISAS = [isa for isa in _C.available_cpu_isas() if isa not in ("avx512_bf16", "amx")]
 
 
 def over_backends(*backends: Backend) -> pytest.MarkDecorator:

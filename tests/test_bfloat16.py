@@ -20,7 +20,8 @@ each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
 HAVE_PAIRS = _C.cpu_isa() != "generic"
 
 # Weights as they lie and packed, the input in the same tile and ahead, rows in lanes; whole panels
-# and parts of one; more than one block of k and of the rows of a weight's gradient, and odd ones.
+# and parts of one; more than one block of k and of the rows of a weight's gradient, and odd ones;
+# rows of two registers of AMX and of more, and a part of one of k.
 PAIRS = [
     case
     for cell in CELLS
@@ -33,6 +34,8 @@ PAIRS = [
         Case(cell, input_size=64, hidden_size=130, steps=30, batch=1),
         Case(cell, input_size=2100, hidden_size=20, steps=2, batch=15),
         Case(cell, input_size=2, hidden_size=18, steps=57, batch=5),
+        Case(cell, input_size=34, hidden_size=66, steps=3, batch=17),
+        Case(cell, input_size=64, hidden_size=32, steps=4, batch=33, lengths=(4,) * 20 + (2,) * 13),
     )
 ]
 PAIRS += [

@@ -4,6 +4,20 @@
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
+#ifdef FUSED_RNN_AMX
+constexpr bool kAmx = true;  // pairs are multiplied by AMX (amx-inl.h)
+#else
+constexpr bool kAmx = false;
+#endif
+
+// Panels of S have a multiple of so many k, zeros after the last: what an instruction multiplies at once.
+template <class S>
+constexpr int64_t kDepth = kAmx && std::is_same_v<S, BFloat16Pair> ? 16 : 1;
+template <class S>
+FR_FN int64_t to_depth(int64_t k) {
+  return ceil_div(k, kDepth<S>) * kDepth<S>;
+}
+
 // What products of S are added up in.
 template <class S>
 using Sum = std::conditional_t<std::is_same_v<S, BFloat16Pair>, float, S>;
@@ -57,7 +71,11 @@ FR_FN void* address_in(BFloat16Pair* p, int64_t i) { return reinterpret_cast<uin
 template <class Lanes>
 FR_FN Vec<float> load_from(const BFloat16Pair* p, int64_t i, Lanes lanes) {
   UpperHalves halves = {};
-  __builtin_memcpy(&halves, address_in(p, i), bytes_of(lanes));
+  if (lanes >= kLanes<float>) {
+    __builtin_memcpy(&halves, address_in(p, i), sizeof(halves));
+  } else {
+    __builtin_memcpy(&halves, address_in(p, i), bytes_of(lanes));
+  }
   return bit_cast<Vec<float>>(__builtin_convertvector(halves, Vec<BFloat16Pair>) << 16);
 }
 template <class T>
@@ -80,7 +98,11 @@ FR_FN void store_to(BFloat16Pair* p, int64_t i, Vec<float> v, Lanes lanes) {
   const auto bits = bit_cast<Vec<BFloat16Pair>>(v);
   const auto nearest = bits + 0x7fff + (bits >> 16 & 1), nan = bits | 0x400000;
   const UpperHalves halves = __builtin_convertvector((v == v ? nearest : nan) >> 16, UpperHalves);
-  __builtin_memcpy(address_in(p, i), &halves, bytes_of(lanes));
+  if (lanes >= kLanes<float>) {
+    __builtin_memcpy(address_in(p, i), &halves, sizeof(halves));
+  } else {
+    __builtin_memcpy(address_in(p, i), &halves, bytes_of(lanes));
+  }
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

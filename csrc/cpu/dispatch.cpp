@@ -1,6 +1,11 @@
 // Which instruction set's kernels run.
 #include <atomic>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "cpu/kernels.h"
 
 namespace fused_rnn::cpu {
@@ -18,6 +23,9 @@ extern const KernelTable kTable;
 namespace avx512_bf16 {
 extern const BFloat16Kernels kKernels;
 }
+namespace amx {
+extern const BFloat16Kernels kKernels;
+}
 #endif
 
 namespace {
@@ -28,12 +36,28 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
 
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+
+// Linux gives a process AMX's registers when it asks for them: 8 KB more that a thread has to keep.
+bool has_amx() {
+#ifdef __linux__
+  constexpr long kRequestPermission = 0x1023,
+                 kTileData = 18;  // Linux, Documentation/arch/x86/xstate.rst
+  static const bool has = has_avx512_bf16() && __builtin_cpu_supports("amx-bf16") &&
+                          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return has;
+#else
+  return false;
+#endif
+}
+
 // AVX-512's, but what multiplies bfloat16.
-const KernelTable kAvx512Bf16 = [] {
+KernelTable with(const BFloat16Kernels& kernels) {
   KernelTable table = avx512::kTable;
-  table.bf16 = avx512_bf16::kKernels;
+  table.bf16 = kernels;
   return table;
-}();
+}
+const KernelTable kAvx512Bf16 = with(avx512_bf16::kKernels), kAmx = with(amx::kKernels);
 #endif
 
 struct IsaRow {
@@ -49,8 +73,8 @@ const IsaRow kIsas[] = {
     {Isa::kAvx2, "avx2", &avx2::kTable,
      [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
     {Isa::kAvx512, "avx512", &avx512::kTable, has_avx512},
-    {Isa::kAvx512Bf16, "avx512_bf16", &kAvx512Bf16,
-     [] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }},
+    {Isa::kAvx512Bf16, "avx512_bf16", &kAvx512Bf16, has_avx512_bf16},
+    {Isa::kAmx, "amx", &kAmx, has_amx},
 #endif
 };
 

@@ -39,9 +39,7 @@ class ForwardPass {
     return parts(plan_.by_units, p_.batch, panels_.count(), step_products());
   }
 
-  void allocate(int count) {
-    if (plan_.one_block && weights_.packs()) passing_.allocate(count * f_.in * V * W);
-  }
+  void allocate(int count) { weights_.allocate(count); }
 
   // The share of one thread of `count`: first this, then, after a barrier, run.
   void pack(int thread, int count) {
@@ -68,7 +66,7 @@ class ForwardPass {
       const int64_t end = min(batch.last, step.size);
       if (end <= batch.first) continue;
       if (ahead() && s >= block_end) {
-        block_end = project(s, panels, block_row, offset<S>(passing_, thread * f_.in * V * W));
+        block_end = project(s, panels, block_row, weights_.passing(thread));
       }
       const T* xg = ahead() ? xg_ + (step.row - block_row) * panels_.row()
                             : offset(f_.xg, step.row * G * p_.hidden);
@@ -92,13 +90,6 @@ class ForwardPass {
   }
 
  private:
-  // Rows [range) of `width` values.
-  template <class Value>
-  static FR_FN void copy_rows(const Value* from, Range range, int64_t width, Value* to) {
-    const int64_t at = range.first * width;
-    if (range.first < range.last) copy(to + at, from + at, (range.last - range.first) * width);
-  }
-
   int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
   bool packed() const { return plan_.weights == Weights::kPacked; }
   bool as_scalars() const { return plan_.weights == Weights::kAsScalars; }
@@ -155,6 +146,9 @@ class ForwardPass {
     const bool asks = ahead() && packed() && weights_.asks(n, p_.out);
     const NextStep later =
         joined() ? next_step(f_, s, batch, count, (f_.in + p_.out) * V * W * kElement) : NextStep{};
+    if constexpr (kAmx) {
+      if (packed() && n > kRegisterRows) return panels_beside(panels, reverse, n, place, later);
+    }
     for (int64_t i = 0; i < count; ++i) {
       const int64_t p = nth(panels, i, reverse);
       if (as_scalars()) {
@@ -174,6 +168,10 @@ class ForwardPass {
       }
     }
   }
+
+  // All panels on AMX, the cell of a tile beside the products of the next (forward_beside-inl.h).
+  void panels_beside(Range panels, bool reverse, int64_t n, const Place<T, S>& place,
+                     const NextStep& later);
 
   void project_state(Range batch, const Step& step) {
     if (batch.first >= batch.last) return;
@@ -291,9 +289,10 @@ class ForwardPass {
   Buffer<S> projected_;                   // [batch][hidden], h before the projection
   Buffer<T> state_;                       // [batch][hidden], if kept apart from the output
   Buffer<T> xg_;                          // [plan.block_rows][panels][V][W]
-  Buffer<S> passing_;                     // [threads][in][V][W]
   RightMatrix<S> columns_x_, columns_h_;  // input and h_0, where the weights are used as scalars
   Barrier barrier_;
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA
+
+#include "cpu/forward_beside-inl.h"

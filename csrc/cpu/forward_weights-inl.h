@@ -16,10 +16,18 @@ class ForwardWeights {
         panels_(panels),
         adds_up_(plan.weights == Weights::kPacked && plan.one_sum),
         packs_(plan.weights == Weights::kPacked && !args.packed_hh),
-        packed_in_(packs_ && !plan.one_block && plan.input != Input::kGiven ? args.in : 0),
-        panel_(Panels::stride(packed_in_ + (packs_ ? out_ : 0))),
+        in_passing_(plan.one_block),
+        packed_in_(packs_ && !in_passing_ && plan.input != Input::kGiven ? to_depth<S>(args.in)
+                                                                         : 0),
+        panel_(Panels::stride(packed_in_ + (packs_ ? to_depth<S>(out_) : 0))),
         packed_(panels.count() * panel_),
         bias_(plan.weights == Weights::kPacked ? 2 * panels.row() : 0) {}
+
+  // Where weights are packed in passing, a panel of weight_ih for each thread of a team of `count`.
+  void allocate(int count) {
+    if (in_passing_ && packs_) passing_.allocate(count * input_stride());
+  }
+  S* passing(int thread) { return offset<S>(passing_, thread * input_stride()); }
 
   void pack(Range panels) {
     for (int64_t p = panels.first; p < panels.last; ++p) {
@@ -29,9 +37,10 @@ class ForwardWeights {
     }
   }
 
-  bool packs() const { return packs_; }
+  // From a panel of weight_ih to the next, where it is alone.
+  FR_FN int64_t input_stride() const { return Panels::stride(to_depth<S>(f_.in)); }
   FR_FN const S* input_panel(int64_t p) const {
-    return f_.packed_ih ? f_.packed_ih + p * Panels::stride(f_.in) : packed_ + p * panel_;
+    return f_.packed_ih ? f_.packed_ih + p * input_stride() : packed_ + p * panel_;
   }
   // The same where it is packed when it is used, once.
   const S* pack_input(int64_t p, S* panel) const {
@@ -67,9 +76,11 @@ class ForwardWeights {
   const int64_t out_;
   const Panels& panels_;
   const bool adds_up_, packs_;  // packs_: this call packs the weights
+  const bool in_passing_;       // weight_ih a panel at a time, when it is used
   const int64_t packed_in_, panel_;
-  Buffer<S> packed_;  // [panels]([packed_in][V][W], then [out][V][W]), if this call packs
-  Buffer<T> bias_;    // [2][panels][V][W]
+  Buffer<S> passing_;  // [threads][depth of in][V][W]
+  Buffer<S> packed_;   // [panels]([packed_in][V][W], then [out][V][W]), if this call packs
+  Buffer<T> bias_;     // [2][panels][V][W]
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

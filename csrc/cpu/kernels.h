@@ -126,7 +126,7 @@ struct KernelTable {
   BFloat16Kernels bf16;  // null: none
 };
 
-enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
+enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
 const char* name(Isa isa);
 std::vector<Isa> compiled_isas();

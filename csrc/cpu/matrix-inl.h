@@ -21,7 +21,7 @@ class RightMatrix {
         columns_(columns),
         panels_(ceil_div(columns, kColumns)),
         matrix_(columns % W ? nullptr : matrix),
-        packed_(matrix_ ? 0 : panels_ * k * kColumns) {}
+        packed_(matrix_ ? 0 : panels_ * to_depth<S>(k) * kColumns) {}
 
   int64_t panels() const { return panels_; }
   bool asks_for_next(int threads, int64_t rows) const {
@@ -36,7 +36,7 @@ class RightMatrix {
     for (int64_t p = mine.first; p < mine.last; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         const auto row = [&](int64_t i) __attribute__((always_inline)) {
-          return w + i * (columns_ / kValues<S>);
+          return i < kValues<S> * k_ ? w + i * (columns_ / kValues<S>) : nullptr;
         };
         pack_columns<v>(row, k_, columns_, p * kColumns, panel(p));
       });
@@ -107,7 +107,7 @@ class RightMatrix {
 
  private:
   int64_t vectors(int64_t p) const { return min(V, ceil_div(columns_ - p * kColumns, W)); }
-  S* panel(int64_t p) const { return packed_ + p * k_ * kColumns; }
+  S* panel(int64_t p) const { return packed_ + p * to_depth<S>(k_) * kColumns; }
 
   const int64_t k_, columns_, panels_;
   const S* const matrix_;  // null: packed

@@ -17,8 +17,10 @@ class OuterProduct {
   using T = Sum<S>;
   static constexpr int W = kLanes<T>, V = RightMatrix<T>::V;
   // Vectors of m at a time: 16 values are tiles of 6, 5 and 5, and a panel of b passes by seldom.
-  static constexpr int U = W < 16 ? 16 / W : 1;
+  static constexpr int U = kAmx ? 2 : W < 16 ? 16 / W : 1;
   static constexpr int kRows = U * W;
+  // Whether a is packed as rows of pairs, with zeros up to depth, not [k][kRows].
+  static constexpr bool kTurned = kDepth<S> > 1;
   // Rows packed at once: fewer where a row is so wide that they would take more than 8 MB.
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
   // Few rows: fewer than leave registers for two m at once (write_all); 14 lose where b is narrow.
@@ -71,8 +73,8 @@ class OuterProduct {
         write_all<r>(a, b, first * W, min(last * W, m_), out);
       });
     }
-    S *packed_a = packed, *packed_b = packed + block_ * kRows;
-    const int64_t k = ceil_div(rows, kValues<S>);
+    S *packed_a = packed, *packed_b = packed + to_depth<S>(block_) * kRows;
+    const int64_t k = to_depth<S>(ceil_div(rows, kValues<S>));
     for (int64_t p = 0; out && p < panels_; ++p) {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         const auto row = [&](int64_t i)
@@ -133,18 +135,37 @@ class OuterProduct {
     if (n < size) columns(n, size - n);
   }
 
-  // packed[i] = `width` vectors of a[i], from m on, or pairs of two rows; adds their sum to `sums`. Either may be null.
+  // packed[i] = `width` vectors of a[i], from m on, or pairs of two rows; or its transpose. Adds their sum to
+  // `sums`. Either may be null.
   template <int width>
   void pack_vectors(const S* const* a, int64_t rows, int64_t m, T* sums, bool begun, S* packed) {
     const int64_t valid = m_ - m;
     Vec<T> total[width] = {};
     if constexpr (kValues<S> == 2) {
-      for (int64_t i = 0; i < rows; i += 2) {
+      const auto pair = [&](int64_t i,
+                            int v) __attribute__((always_inline)) {  // of rows i and i + 1
         const S* second = i + 1 < rows ? a[i + 1] : nullptr;
+        const Vec<S> x = pairs_of(a[i], second, m + v * W, min(W, max(valid - v * W, 0)));
+        total[v] += lower_of(x) + upper_of(x);
+        return x;
+      };
+      const int64_t k = to_depth<S>(ceil_div(rows, 2));
+      for (int64_t first = 0; first < k; first += kTurned ? W : 1) {
         for (int v = 0; v < width; ++v) {
-          const Vec<S> x = pairs_of(a[i], second, m + v * W, min(W, max(valid - v * W, 0)));
-          if (packed) store(packed + i / 2 * kRows + v * W, x);
-          total[v] += lower_of(x) + upper_of(x);
+          if constexpr (kTurned) {
+            Vec<S> pairs[W];
+            for (int64_t j = 0; j < W; ++j) {
+              const int64_t i = 2 * (first + j);
+              pairs[j] = i < rows ? pair(i, v) : Vec<S>{};
+            }
+            transpose<S>(pairs);
+            for (int j = 0; packed && j < W; ++j) {
+              store(packed + (v * W + j) * k + first, pairs[j]);
+            }
+          } else {
+            const Vec<S> x = pair(2 * first, v);
+            if (packed) store(packed + first * kRows + v * W, x);
+          }
         }
       }
     } else {
@@ -166,12 +187,11 @@ class OuterProduct {
     }
   }
 
-  int64_t packed_size() const { return block_ * (kRows + panels_ * V * W); }
+  int64_t packed_size() const { return to_depth<S>(block_) * (kRows + panels_ * V * W); }
 
   int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
 
-  // out[m .. m + count)[panel p, of `width` vectors] (+)=
-  //     packed_a[k][kRows]^T @ packed_b[k][width][W]
+  // out[m .. m + count)[panel p, of `width` vectors] (+)= packed_a^T @ packed_b[k][width][W]
   template <int width>
   void panel(int64_t p, int64_t k, int64_t m, int count, T* out, bool begun, const S* packed_a,
              const S* packed_b) {
@@ -186,7 +206,9 @@ class OuterProduct {
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
     for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
-      const Term<S, kRows> term[] = {{{packed_a + r, 1}, {packed_b, kEdge}, k}};
+      const int64_t row = kTurned ? k : 1;
+      const Term<S, kTurned ? 1 : kRows> term[] = {
+          {{packed_a + r * row, row}, {packed_b, kEdge}, k}};
       const Rows<T> to{tile_out, result.row};
       const void* rows_of[kMaxRows];
       tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, to,

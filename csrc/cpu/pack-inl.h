@@ -44,7 +44,7 @@ FR_FN void pack_transposed(Row row, int64_t k, T* panel, int64_t panel_row, cons
     Vec<T> rows[W];
     for (int j = 0; j < W; ++j) rows[j] = load(row(j) + i, n);
     transpose<T>(rows);
-    for (int64_t j = 0; j < n; ++j) store(panel + (i + j) * panel_row, rows[j]);
+    for (int64_t j = 0; j < to_depth<T>(n); ++j) store(panel + (i + j) * panel_row, rows[j]);
   }
 }
 
@@ -67,11 +67,12 @@ FR_FN void pack_columns(Row row, int64_t k, int64_t columns, int64_t column, T* 
 template <int V, class Row>
 FR_FN void pack_columns(Row row, int64_t k, int64_t columns, int64_t column, BFloat16Pair* panel) {
   constexpr int64_t W = kLanes<float>;
-  for (int64_t i = 0; i < k; ++i) {
+  for (int64_t i = 0; i < to_depth<BFloat16Pair>(k); ++i) {
     const BFloat16Pair *first = row(2 * i), *second = row(2 * i + 1);
     for (int v = 0; v < V; ++v) {
       const int64_t at = column + v * W, n = min(W, columns - at);
-      store(panel + (i * V + v) * W, n > 0 ? pairs_of(first, second, at, n) : Vec<BFloat16Pair>{});
+      store(panel + (i * V + v) * W,
+            first && n > 0 ? pairs_of(first, second, at, n) : Vec<BFloat16Pair>{});
     }
   }
 }

@@ -100,6 +100,12 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
 struct Range {
   int64_t first, last;
 };
+// Rows [range) of `width` values each.
+template <class Value>
+FR_FN void copy_rows(const Value* from, Range range, int64_t width, Value* to) {
+  const int64_t at = range.first * width;
+  if (range.first < range.last) copy(to + at, from + at, (range.last - range.first) * width);
+}
 // The i-th of a range, from its end on if in reverse.
 FR_FN int64_t nth(Range range, int64_t i, bool reverse) {
   return reverse ? range.last - 1 - i : range.first + i;

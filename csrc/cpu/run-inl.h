@@ -47,6 +47,7 @@ void run(Pass& pass, int threads) {
       if (count > 1) barrier();
       pass.weights(thread, count);
     }
+    if constexpr (kAmx) release_registers();
   });
   if (out_of_memory) throw std::bad_alloc();
 }

@@ -1,7 +1,7 @@
 // What a tile asks for beside its products: its own panel, the next one, and
 // what is read or written after it.
 #pragma once
-#include "cpu/simd-inl.h"
+#include "cpu/bfloat16-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -12,7 +12,7 @@ constexpr int kUnrolled = kWide ? 4 : 1;
 // Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so tiles
 // ask for the next panel. Of a smaller matrix too little comes from L3; the time to wait in grows with rows and
 // matrix; and two threads wait for L3 anyway.
-constexpr bool kAsksForNextPanel = kWide;
+constexpr bool kAsksForNextPanel = kWide && !kAmx;
 static_assert(!kAsksForNextPanel || kUnrolled > 1, "it is the unrolled loop that asks");
 // AVX2: all of a panel with 12 rows, with 8 three quarters.
 constexpr int64_t kLinesATurn = kVectorBytes / 16;

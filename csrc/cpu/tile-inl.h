@@ -2,45 +2,20 @@
 //     out[r][v] = init[r][v] + sum over terms and k of a[r][k] * panel[k][v],
 // summed in one order whatever R is, so that how rows are split changes no bit of the result.
 #pragma once
-#include "cpu/bfloat16-inl.h"
-#include "cpu/soon-inl.h"
+#include "cpu/amx-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-template <class T, int kStep = 1>
-struct Left {  // the left operand; kStep is the stride of k
-  const T* data;
-  int64_t row;  // stride
-};
-
-template <class T>
-struct Panel {  // the right operand, [k][V][lanes]
-  const T* data;
-  int64_t row;  // stride of k: V * lanes where it is packed
-};
-
-template <class T, int kStep = 1>
-struct Term {  // a[rows][k] @ panel[k][V][lanes]
-  Left<T, kStep> a;
-  Panel<T> panel;
-  int64_t k;
-};
-
-template <class T>
-struct Rows {  // rows of V vectors: the accumulators' start or result
-  T* data;
-  int64_t row;  // stride; 0 repeats one row
-};
-
-constexpr int kMaxRows = 8;
+constexpr int kMaxRows = kAmx ? 32 : 8;
 // Rows of a tile of V vectors, so that accumulators, panel and one broadcast value fill the
 // registers. Measured on AVX-512: 6 x 4 and 8 x 3 run at 99% of peak; on AVX2: 3 x 4, 4 x 3, 6 x 2.
 template <int V>
-constexpr int kTileRows = kRegisters == 32 ? (V >= 4 ? 6 : 8)
-                                           : (V >= 4   ? 3
-                                              : V == 3 ? 4
-                                              : V == 2 ? 6
-                                                       : 8);
+constexpr int kTileRows = kAmx               ? kMaxRows
+                          : kRegisters == 32 ? (V >= 4 ? 6 : 8)
+                                             : (V >= 4   ? 3
+                                                : V == 3 ? 4
+                                                : V == 2 ? 6
+                                                         : 8);
 
 // For a value that R products use: where registers are left gcc would load it again for each (94 of
 // 117 GF/s).
@@ -181,10 +156,14 @@ void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>
 template <int V, int R = 1, int N, int kStep, class S, class Next>
 FR_FN void tile(int rows, const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init,
                 Rows<Sum<S>> out, Next soon) {
-  if constexpr (R < kTileRows<V>) {
-    if (rows > R) return tile<V, R + 1>(rows, terms, init, out, soon);
+  if constexpr (kAmx) {
+    amx_tile<V>(rows, terms, init, out, soon);
+  } else {
+    if constexpr (R < kTileRows<V>) {
+      if (rows > R) return tile<V, R + 1>(rows, terms, init, out, soon);
+    }
+    tile<R, V>(terms, init, out, soon);
   }
-  tile<R, V>(terms, init, out, soon);
 }
 
 // The rows of a tile's result, where those are in memory.

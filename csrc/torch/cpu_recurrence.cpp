@@ -17,7 +17,7 @@ const bool isa_chosen = [] {
   const std::string capability = at::get_cpu_capability();
   const cpu::Isa most = capability == "DEFAULT" || capability == "NO AVX" ? cpu::Isa::kGeneric
                         : capability == "AVX2"                            ? cpu::Isa::kAvx2
-                                                                          : cpu::Isa::kAvx512Bf16;
+                                                                          : cpu::Isa::kAmx;
   for (cpu::Isa isa : cpu::available_isas()) {
     if (isa <= most) cpu::set_isa(isa);
   }

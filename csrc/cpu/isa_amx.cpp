@@ -1,0 +1,26 @@
+#include "cpu/before_target.h"
+#if defined(__x86_64__)
+#ifdef __clang__
+#pragma clang attribute push(                                                                 \
+    __attribute__((                                                                           \
+        target("amx-tile,amx-bf16,avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), \
+    apply_to = function)
+#else
+#pragma GCC target("amx-tile,amx-bf16,avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+#define FUSED_RNN_ISA amx
+#define FUSED_RNN_VECTOR_BYTES 64
+#define FUSED_RNN_BF16_INSTRUCTIONS
+#define FUSED_RNN_AMX
+#include "cpu/run-inl.h"
+
+namespace fused_rnn::cpu::amx {
+
+extern const BFloat16Kernels kKernels;
+const BFloat16Kernels kKernels = {forward<float, BFloat16Pair>, backward<float, BFloat16Pair>};
+
+}  // namespace fused_rnn::cpu::amx
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif
