@@ -1,7 +1,12 @@
 """Layers of bfloat16 on the CPU multiply pairs of values where rows can be read as pairs, on each
 instruction set as accurately as PyTorch, and convert what cannot."""
 
+import ctypes
+import mmap
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +20,7 @@ from compare import floating, leaf
 from fused_rnn import _C, functional
 from test_precision import check_lower_precision
 from test_reference import both_directions, each_op, run
+from test_threads import assert_bit_identical
 
 each_isa = pytest.mark.parametrize("isa", _C.available_cpu_isas())
 HAVE_PAIRS = _C.cpu_isa() != "generic"
@@ -39,6 +45,7 @@ PAIRS = [
     )
 ]
 PAIRS += [
+    Case("lstm", input_size=340, hidden_size=340, steps=3, batch=18),  # the input ahead
     Case("lstm", input_size=6, hidden_size=70, proj_size=2),
     Case("lstm", input_size=6, hidden_size=40, proj_size=34, steps=3, batch=17),
     Case("lstm", input_size=6, hidden_size=2, proj_size=2, steps=1, batch=1),
@@ -87,6 +94,29 @@ def test_where_arguments_lie(cell: str, moved: str, strided: bool) -> None:
     backend = Placed("placed", moved=moved, strided=strided)
     case = Case(cell, input_size=6, hidden_size=8)
     check_lower_precision(case, torch.bfloat16, "layer", backend)
+
+
+def before_a_wall(tensor: Tensor) -> Tensor:
+    """In memory that ends where its page does, and the next page must not be read."""
+    bytes = tensor.numel() * tensor.element_size()
+    size = -(-bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, size + mmap.PAGESIZE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    wall, no_access = ctypes.c_void_p(start + size), 0
+    assert ctypes.CDLL(None).mprotect(wall, ctypes.c_size_t(mmap.PAGESIZE), no_access) == 0
+    flat = torch.frombuffer(memory, dtype=tensor.dtype, count=tensor.numel(), offset=size - bytes)
+    return flat.view(tensor.shape).copy_(tensor)
+
+
+@each_isa
+@over([case for case in PAIRS if case.input_size % 2 == 0 and case.hidden_size <= 66])
+def test_nothing_beyond_the_arguments_is_read(case: Case, isa: str) -> None:
+    """AddressSanitizer does not see what AMX's instructions read."""
+    _C.set_cpu_isa(isa)
+    arguments = case.layer(torch.bfloat16)
+    walled = {**arguments, **{n: before_a_wall(t) for n, t in floating(arguments).items()}}
+    found, expected = (run(functional.layer, given, reverse=False) for given in (walled, arguments))
+    assert_bit_identical(found, expected)
 
 
 def conversions(arguments: dict[str, Any]) -> int:
@@ -219,3 +249,31 @@ def test_autocast(cell: str) -> None:
     assert torch.equal(output, rounded(x)[0])
     output.sum().backward()
     assert all(p.grad.dtype == torch.float32 for p in module.parameters())
+
+
+def may_use_amx() -> bool:
+    """Whether the system has let this process use AMX's registers (Linux, x86/xstate.rst)."""
+    arch_prctl, get_permissions, tile_data = 158, 0x1022, 18
+    permissions = ctypes.c_ulong()
+    libc = ctypes.CDLL(None)
+    assert libc.syscall(arch_prctl, get_permissions, ctypes.byref(permissions)) == 0
+    return bool(permissions.value & 1 << tile_data)
+
+
+@pytest.mark.skipif("amx" not in _C.available_cpu_isas(), reason="this CPU has no AMX")
+def test_the_system_is_asked_for_amx_when_it_is_used() -> None:
+    """What it gives cannot be given back, takes room on the stacks of signals, and children have it
+    too: where this process has it already, only that it has it afterwards is seen."""
+    code = """
+import torch, fused_rnn
+from test_bfloat16 import may_use_amx
+layer, input = fused_rnn.LSTM(32, 32), torch.ones(3, 2, 32)
+layer(input)
+print(may_use_amx())
+layer.bfloat16()(input.bfloat16())
+print(may_use_amx())
+"""
+    command = [sys.executable, "-c", code]
+    folder = Path(__file__).parent
+    found = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    assert found.split() == [str(may_use_amx()), "True"]

@@ -224,7 +224,7 @@ def test_isa_objects_are_vectorised() -> None:
         "isa_avx2": ("ymm", both),
         "isa_avx512": ("zmm", both),
         "isa_avx512_bf16": ("zmm", ("vdpbf16ps",)),
-        "isa_amx": ("tmm", ("tdpbf16ps",)),
+        "isa_amx": ("[tz]mm", ("tdpbf16ps", r"vfmadd\d+ps")),  # the cell's
     }
     for path in isa_objects():
         register, instructions = wide[path.stem]

@@ -58,9 +58,9 @@ def test_one_thread_and_two(case: Case, reverse: bool, op: str, dtype: torch.dty
 
 @pytest.mark.parametrize("isa", ISAS)
 @both_directions
-@over(REGIME_CASES[-4:])
+@over(REGIME_CASES[-5:])
 def test_plans_that_depend_on_threads(case: Case, reverse: bool, isa: str) -> None:
-    """AVX2's one thread multiplies the input ahead where two do not."""
+    """One thread multiplies the input ahead where two do not."""
     _C.set_cpu_isa(isa)
     arguments = case.layer(torch.float32)
     results = []

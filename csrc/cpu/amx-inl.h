@@ -10,7 +10,7 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 // Two times 16 rows by two vectors of columns are added up at once, in four registers; the rows' pairs take two
 // more, and the panel's two.
 constexpr int kUpperSums = 0, kLowerSums = 2, kUpperRows = 4, kLowerRows = 5, kColumnPairs = 6;
-constexpr int kRegisterRows = 16, kRegisterBytes = 64;
+constexpr int kAmxRegisters = 8, kRegisterRows = 16, kRegisterBytes = 64;
 constexpr int64_t kPairs = kDepth<BFloat16Pair>;
 
 // The instructions. Each may read or write memory, as far as the compiler knows.
@@ -35,33 +35,30 @@ FR_FN void multiply_registers() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sums), "i"(rows), "i"(columns));
 }
 
-// How many rows each register has, as the instruction reads it.
+// How many rows each register has, as the instruction reads it: the panel's 16, all others as many as `rows` says.
 struct Shapes {
   uint8_t palette, start, reserved[14];
   uint16_t row_bytes[16];
   uint8_t rows[16];
 };
 struct AllShapes {
-  Shapes of[2 * kRegisterRows + 1];  // by rows of a tile
+  Shapes of[kRegisterRows + 1];  // by rows
 };
-constexpr int upper_rows(int rows) { return rows > kRegisterRows ? (rows + 1) / 2 : rows; }
 constexpr AllShapes all_shapes() {
   AllShapes shapes{};
-  for (int rows = 1; rows <= 2 * kRegisterRows; ++rows) {
+  for (int rows = 1; rows <= kRegisterRows; ++rows) {
     Shapes& shape = shapes.of[rows];
-    const int upper = upper_rows(rows), lower = rows > upper ? rows - upper : upper;
-    const int all[] = {upper, upper, lower, lower, upper, lower, kRegisterRows, kRegisterRows};
     shape.palette = 1;
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < kAmxRegisters; ++i) {
       shape.row_bytes[i] = kRegisterBytes;
-      shape.rows[i] = static_cast<uint8_t>(all[i]);
+      shape.rows[i] = static_cast<uint8_t>(i < kColumnPairs ? rows : kRegisterRows);
     }
   }
   return shapes;
 }
 alignas(64) constexpr AllShapes kShapes = all_shapes();
 
-// For a tile of so many rows. It takes some 150 cycles, so not where they have that shape: 0 stands for none.
+// It takes some 150 cycles, so not where they have that shape; 0 stands for none.
 thread_local int shaped_rows __attribute__((tls_model("initial-exec"))) = 0;
 FR_FN void shape_registers(int rows) {
   if (rows == shaped_rows) return;
@@ -105,17 +102,17 @@ class Beside {
   int64_t asks_ = 0, works_ = 0;
 };
 
-// sums += rows @ columns for 16 pairs from `a` and the panel on; kLower: there are more than 16 rows. All loads
-// before the products: 80 cycles for four of them, not 88.
+// sums += rows @ columns for 16 pairs from `a` and the panel on; kLower: there are more than 16 rows, whose second
+// half begins with row `lower`. All loads before the products: 80 cycles for four of them, not 88.
 template <bool kTwo, bool kLower>
-FR_FN void add_pairs(const BFloat16Pair* a, int64_t a_row, int upper, Panel<BFloat16Pair> panel) {
+FR_FN void add_pairs(const BFloat16Pair* a, int64_t a_row, int lower, Panel<BFloat16Pair> panel) {
   const int64_t stride = panel.row * sizeof(BFloat16Pair), step = a_row * sizeof(BFloat16Pair);
   load_register_once<kColumnPairs>(panel.data, stride);
   load_register<kUpperRows>(a, step);
   if constexpr (kTwo) {
     load_register_once<kColumnPairs + 1>(panel.data + kLanes<float>, stride);
   }
-  if constexpr (kLower) load_register<kLowerRows>(a + upper * a_row, step);
+  if constexpr (kLower) load_register<kLowerRows>(a + lower * a_row, step);
   multiply_registers<kUpperRows, kColumnPairs, kUpperSums>();
   if constexpr (kTwo) multiply_registers<kUpperRows, kColumnPairs + 1, kUpperSums + 1>();
   if constexpr (kLower) {
@@ -126,14 +123,15 @@ FR_FN void add_pairs(const BFloat16Pair* a, int64_t a_row, int upper, Panel<BFlo
 
 // f(register, first row, vector) for each of the registers of sums.
 template <bool kTwo, bool kLower, class F>
-FR_FN void for_sums(int upper, const F& f) {
+FR_FN void for_sums(int lower, const F& f) {
   repeat<(kLower ? 4 : 2)>([&](auto at) __attribute__((always_inline)) {
-    if constexpr (at % 2 == 0 || kTwo) f(at, at < kLowerSums ? 0 : upper, at % 2);
+    if constexpr (at % 2 == 0 || kTwo) f(at, at < kLowerSums ? 0 : lower, at % 2);
   });
 }
 
-// The tile of tile-inl.h for up to 32 rows. The last pairs of rows, fewer than 16, are read from a copy that zeros
-// follow.
+// The tile of tile-inl.h for up to 32 rows, in two halves of as many from 17 on: of an odd number both make the
+// row amid them. The last pairs of rows, fewer than 16, are read from a copy that zeros follow. Sums start from `init`,
+// and go on to the end: what bfloat16 loses is more.
 template <int V, int N, class Next>
 __attribute__((noinline)) void amx_tile(int rows, const Term<BFloat16Pair> (&terms)[N],
                                         Rows<const float> init, Rows<float> out, Next soon) {
@@ -146,11 +144,11 @@ __attribute__((noinline)) void amx_tile(int rows, const Term<BFloat16Pair> (&ter
       store(edges[i][r], load(terms[i].a.data + r * terms[i].a.row + k - rest, rest));
     }
   }
-  const int upper = upper_rows(rows);
+  const int half = rows > kRegisterRows ? (rows + 1) / 2 : rows, lower = rows - half;
   Beside<Next> beside(soon, steps * ceil_div(V, 2));
-  shape_registers(rows);
-  const auto columns = [&](auto two, auto lower, int64_t column) __attribute__((always_inline)) {
-    for_sums<two, lower>(upper, [&](auto at, int row, int v) __attribute__((always_inline)) {
+  shape_registers(half);
+  const auto columns = [&](auto two, auto both, int64_t column) __attribute__((always_inline)) {
+    for_sums<two, both>(lower, [&](auto at, int row, int v) __attribute__((always_inline)) {
       if (init.data) {
         load_register<at>(init.data + row * init.row + column + v * kLanes<float>,
                           init.row * sizeof(float));
@@ -164,23 +162,23 @@ __attribute__((noinline)) void amx_tile(int rows, const Term<BFloat16Pair> (&ter
       panel.data += column;
       int64_t k = 0;
       for (; k + kPairs <= terms[i].k; k += kPairs) {
-        add_pairs<two, lower>(a.data + k, a.row, upper, panel);
+        add_pairs<two, both>(a.data + k, a.row, lower, panel);
         panel.data += kPairs * panel.row;
         beside.go_on();
       }
       if (k < terms[i].k) {
-        add_pairs<two, lower>(edges[i][0], kPairs, upper, panel);
+        add_pairs<two, both>(edges[i][0], kPairs, lower, panel);
         beside.go_on();
       }
     }
-    for_sums<two, lower>(upper, [&](auto at, int row, int v) __attribute__((always_inline)) {
+    for_sums<two, both>(lower, [&](auto at, int row, int v) __attribute__((always_inline)) {
       store_register<at>(out.data + row * out.row + column + v * kLanes<float>,
                          out.row * sizeof(float));
     });
   };
-  repeat<(V + 1) / 2>([&](auto half) __attribute__((always_inline)) {
-    using Two = std::bool_constant<2 * half + 1 < V>;
-    const int64_t column = 2 * half * kLanes<float>;
+  repeat<(V + 1) / 2>([&](auto i) __attribute__((always_inline)) {
+    using Two = std::bool_constant<2 * i + 1 < V>;
+    const int64_t column = 2 * i * kLanes<float>;
     rows > kRegisterRows ? columns(Two{}, std::true_type{}, column)
                          : columns(Two{}, std::false_type{}, column);
   });

@@ -38,26 +38,38 @@ bool has_avx512() {
 
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
-// Linux gives a process AMX's registers when it asks for them: 8 KB more that a thread has to keep.
-bool has_amx() {
+bool has_amx() { return has_avx512_bf16() && __builtin_cpu_supports("amx-bf16"); }
+
+// Linux gives a process AMX's registers when it asks for them, once and for all: 8 KB more that signals leave on a
+// stack. So it is asked when they are used first.
+bool may_use_amx() {
 #ifdef __linux__
-  constexpr long kRequestPermission = 0x1023,
-                 kTileData = 18;  // Linux, Documentation/arch/x86/xstate.rst
-  static const bool has = has_avx512_bf16() && __builtin_cpu_supports("amx-bf16") &&
-                          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  return has;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // Documentation/arch/x86/xstate.rst
+  static const bool may = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return may;
 #else
   return false;
 #endif
 }
 
+// AMX's; AVX-512's where the system refuses it (which there are faster than those of avx512_bf16).
+const BFloat16Kernels& amx_or_avx512() {
+  return may_use_amx() ? amx::kKernels : avx512::kTable.bf16;
+}
+constexpr BFloat16Kernels kAmxKernels = {
+    [](int cell, const Forward<float, BFloat16Pair>& args) { amx_or_avx512().forward(cell, args); },
+    [](int cell, const Backward<float, BFloat16Pair>& args) {
+      amx_or_avx512().backward(cell, args);
+    }};
+
 // AVX-512's, but what multiplies bfloat16.
-KernelTable with(const BFloat16Kernels& kernels) {
+KernelTable with_bfloat16(const BFloat16Kernels& kernels) {
   KernelTable table = avx512::kTable;
   table.bf16 = kernels;
   return table;
 }
-const KernelTable kAvx512Bf16 = with(avx512_bf16::kKernels), kAmx = with(amx::kKernels);
+const KernelTable kAvx512Bf16Table = with_bfloat16(avx512_bf16::kKernels),
+                  kAmxTable = with_bfloat16(kAmxKernels);
 #endif
 
 struct IsaRow {
@@ -73,8 +85,8 @@ const IsaRow kIsas[] = {
     {Isa::kAvx2, "avx2", &avx2::kTable,
      [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
     {Isa::kAvx512, "avx512", &avx512::kTable, has_avx512},
-    {Isa::kAvx512Bf16, "avx512_bf16", &kAvx512Bf16, has_avx512_bf16},
-    {Isa::kAmx, "amx", &kAmx, has_amx},
+    {Isa::kAvx512Bf16, "avx512_bf16", &kAvx512Bf16Table, has_avx512_bf16},
+    {Isa::kAmx, "amx", &kAmxTable, has_amx},
 #endif
 };
 

@@ -294,5 +294,3 @@ class ForwardPass {
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA
-
-#include "cpu/forward_beside-inl.h"

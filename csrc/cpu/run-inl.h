@@ -1,7 +1,7 @@
 // A pass in a parallel region; the recurrence in one, forward and backward.
 #pragma once
 #include "cpu/backward-inl.h"
-#include "cpu/forward-inl.h"
+#include "cpu/forward_beside-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 namespace {

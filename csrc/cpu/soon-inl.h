@@ -1,5 +1,4 @@
-// What a tile asks for beside its products: its own panel, the next one, and
-// what is read or written after it.
+// What a tile asks for beside its products: the next panel, and what is read or written after it.
 #pragma once
 #include "cpu/bfloat16-inl.h"
 
@@ -13,7 +12,6 @@ constexpr int kUnrolled = kWide ? 4 : 1;
 // ask for the next panel. Of a smaller matrix too little comes from L3; the time to wait in grows with rows and
 // matrix; and two threads wait for L3 anyway.
 constexpr bool kAsksForNextPanel = kWide && !kAmx;
-static_assert(!kAsksForNextPanel || kUnrolled > 1, "it is the unrolled loop that asks");
 // AVX2: all of a panel with 12 rows, with 8 three quarters.
 constexpr int64_t kLinesATurn = kVectorBytes / 16;
 FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {

@@ -46,8 +46,8 @@ FR_FN void keep_apart(T*& pointer) {
 }
 
 // Products added up in a row before their sum goes to out: rounding grows with that number, and a
-// sum in a register is added to out at the cost of two more multiplications. The baseline of x86-64 rounds each
-// product as well.
+// sum in a register is added to out at the cost of two more multiplications. The baseline rounds each product
+// as well, on x86-64.
 constexpr int64_t kSummands = kWide ? 256 : 64;
 
 // sum[r][v] += a(r) * panel[v]. An unrolled loop has the values of the rows or of the panel in registers,
