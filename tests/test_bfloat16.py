@@ -3,10 +3,7 @@ instruction set as accurately as PyTorch, and convert what cannot."""
 
 import ctypes
 import mmap
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,31 +246,3 @@ def test_autocast(cell: str) -> None:
     assert torch.equal(output, rounded(x)[0])
     output.sum().backward()
     assert all(p.grad.dtype == torch.float32 for p in module.parameters())
-
-
-def may_use_amx() -> bool:
-    """Whether the system has let this process use AMX's registers (Linux, x86/xstate.rst)."""
-    arch_prctl, get_permissions, tile_data = 158, 0x1022, 18
-    permissions = ctypes.c_ulong()
-    libc = ctypes.CDLL(None)
-    assert libc.syscall(arch_prctl, get_permissions, ctypes.byref(permissions)) == 0
-    return bool(permissions.value & 1 << tile_data)
-
-
-@pytest.mark.skipif("amx" not in _C.available_cpu_isas(), reason="this CPU has no AMX")
-def test_the_system_is_asked_for_amx_when_it_is_used() -> None:
-    """What it gives cannot be given back, takes room on the stacks of signals, and children have it
-    too: where this process has it already, only that it has it afterwards is seen."""
-    code = """
-import torch, fused_rnn
-from test_bfloat16 import may_use_amx
-layer, input = fused_rnn.LSTM(32, 32), torch.ones(3, 2, 32)
-layer(input)
-print(may_use_amx())
-layer.bfloat16()(input.bfloat16())
-print(may_use_amx())
-"""
-    command = [sys.executable, "-c", code]
-    folder = Path(__file__).parent
-    found = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-    assert found.split() == [str(may_use_amx()), "True"]
