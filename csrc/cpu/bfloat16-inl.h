@@ -60,8 +60,13 @@ FR_FN const void* address_in(const T* p, int64_t i) {
 // A bfloat16 is the upper half of a float.
 typedef uint16_t UpperHalves __attribute__((vector_size(kVectorBytes / 2)));
 template <class Lanes>
-FR_FN int64_t bytes_of(Lanes lanes) {
-  return min(lanes, kLanes<float>) * sizeof(uint16_t);
+FR_FN void copy_halves(void* to, const void* from,
+                       Lanes lanes) {  // of all lanes in one instruction
+  if (lanes >= kLanes<float>) {
+    __builtin_memcpy(to, from, sizeof(UpperHalves));
+  } else {
+    __builtin_memcpy(to, from, lanes * sizeof(uint16_t));
+  }
 }
 
 FR_FN const void* address_in(const BFloat16Pair* p, int64_t i) {
@@ -71,11 +76,7 @@ FR_FN void* address_in(BFloat16Pair* p, int64_t i) { return reinterpret_cast<uin
 template <class Lanes>
 FR_FN Vec<float> load_from(const BFloat16Pair* p, int64_t i, Lanes lanes) {
   UpperHalves halves = {};
-  if (lanes >= kLanes<float>) {
-    __builtin_memcpy(&halves, address_in(p, i), sizeof(halves));
-  } else {
-    __builtin_memcpy(&halves, address_in(p, i), bytes_of(lanes));
-  }
+  copy_halves(&halves, address_in(p, i), lanes);
   return bit_cast<Vec<float>>(__builtin_convertvector(halves, Vec<BFloat16Pair>) << 16);
 }
 template <class T>
@@ -98,11 +99,7 @@ FR_FN void store_to(BFloat16Pair* p, int64_t i, Vec<float> v, Lanes lanes) {
   const auto bits = bit_cast<Vec<BFloat16Pair>>(v);
   const auto nearest = bits + 0x7fff + (bits >> 16 & 1), nan = bits | 0x400000;
   const UpperHalves halves = __builtin_convertvector((v == v ? nearest : nan) >> 16, UpperHalves);
-  if (lanes >= kLanes<float>) {
-    __builtin_memcpy(address_in(p, i), &halves, sizeof(halves));
-  } else {
-    __builtin_memcpy(address_in(p, i), &halves, bytes_of(lanes));
-  }
+  copy_halves(address_in(p, i), &halves, lanes);
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

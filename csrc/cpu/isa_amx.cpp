@@ -12,14 +12,7 @@
 #define FUSED_RNN_VECTOR_BYTES 64
 #define FUSED_RNN_BF16_INSTRUCTIONS
 #define FUSED_RNN_AMX
-#include "cpu/run-inl.h"
-
-namespace fused_rnn::cpu::amx {
-
-extern const BFloat16Kernels kKernels;
-const BFloat16Kernels kKernels = {forward<float, BFloat16Pair>, backward<float, BFloat16Pair>};
-
-}  // namespace fused_rnn::cpu::amx
+#include "cpu/bfloat16_kernels-inl.h"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

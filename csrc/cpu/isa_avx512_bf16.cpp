@@ -10,14 +10,7 @@
 #define FUSED_RNN_ISA avx512_bf16
 #define FUSED_RNN_VECTOR_BYTES 64
 #define FUSED_RNN_BF16_INSTRUCTIONS
-#include "cpu/run-inl.h"
-
-namespace fused_rnn::cpu::avx512_bf16 {
-
-extern const BFloat16Kernels kKernels;
-const BFloat16Kernels kKernels = {forward<float, BFloat16Pair>, backward<float, BFloat16Pair>};
-
-}  // namespace fused_rnn::cpu::avx512_bf16
+#include "cpu/bfloat16_kernels-inl.h"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

@@ -221,8 +221,8 @@ class OuterProduct {
 
   const Step* steps_;
   const int64_t num_steps_, m_, n_, panels_, block_;
-  Buffer<S>
-      packed_;  // [threads]([depth of rows][kRows] of a, or turned, [panels][rows][V][W] of b)
+  // [threads]([depth of rows][kRows] of a, or turned, then [panels][depth of rows][V][W] of b)
+  Buffer<S> packed_;
 };
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

@@ -1,4 +1,4 @@
-// The one register tile of every matrix product here: R rows by V vectors of accumulators,
+// The one register tile of every matrix product here (on AMX amx-inl.h's): R rows by V vectors of accumulators,
 //     out[r][v] = init[r][v] + sum over terms and k of a[r][k] * panel[k][v],
 // summed in one order whatever R is, so that how rows are split changes no bit of the result.
 #pragma once
