@@ -12,7 +12,7 @@ from fused_rnn.forecast.training import Forecaster, Windows
 from .through_time import HIDDEN, set_radius
 
 RADIUS = 1.5
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.1
 BATCH = 32
 
 
