@@ -248,7 +248,8 @@ def test_largest_tiles_spill_nothing() -> None:
         sizes = {"6, 4", "8, 3"} if "avx512" in path.name else {"3, 4", "4, 3", "6, 2"}
         instruction, types = ("vdpbf16ps", "u") if "bf16" in path.name else ("vfmadd", "[fd]")
         for size in sizes:
-            bodies = re.findall(rf"::tile<{size}, \d, \d+, {types}.*>:\n((?:.+\n)+)", code)
+            name = rf"::tile<{size}, (?:true|false), \d+, {types}.*>:\n"
+            bodies = re.findall(rf"{name}((?:.+\n)+)", code)
             loops = [
                 loop for body in bodies for loop in innermost_loops(body) if instruction in loop
             ]

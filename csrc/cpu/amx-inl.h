@@ -72,8 +72,8 @@ FR_FN void release_registers() {
 }
 
 // What a tile asks for, and work of other units of the processor that is done beside its products.
-template <class Next, class Work>
-struct WithWork : Next {
+template <class Work>
+struct WithWork : Soon {
   Work* work;
 };
 
@@ -83,21 +83,18 @@ class Beside {
  public:
   FR_FN Beside(Next next, int64_t calls) : next_(next) {
     calls = max(calls, 1);
-    if constexpr (kAsks) asks_ = ceil_div(next.count, calls);
+    asks_ = ceil_div(next.count, calls);
     if constexpr (kWorks) works_ = ceil_div(next.work->left(), calls);
   }
   FR_FN void go_on() {
-    if constexpr (kAsks) {
-      for (int64_t i = min(asks_, next_.count); i > 0; --i) {
-        prefetch(static_cast<const char*>(next_.rows[--next_.count]), next_.bytes);
-      }
+    for (int64_t i = min(asks_, next_.count); i > 0; --i) {
+      prefetch(static_cast<const char*>(next_.rows[--next_.count]), next_.bytes);
     }
     if constexpr (kWorks) next_.work->do_some(works_);
   }
 
  private:
-  static constexpr bool kAsks = std::is_base_of_v<Soon, Next>,
-                        kWorks = requires(Next n) { n.work; };
+  static constexpr bool kWorks = requires(Next n) { n.work; };
   Next next_;
   int64_t asks_ = 0, works_ = 0;
 };
@@ -132,12 +129,12 @@ FR_FN void for_sums(int lower, const F& f) {
 // The tile of tile-inl.h for up to 32 rows, in two halves of as many from 17 on: of an odd number both make the
 // row amid them. The last pairs of rows, fewer than 16, are read from a copy that zeros follow. Sums start from `init`,
 // and go on to the end: what bfloat16 loses is more.
-template <int V, int N, class Next>
-__attribute__((noinline)) void amx_tile(int rows, const Term<BFloat16Pair> (&terms)[N],
+template <int V, class Next>
+__attribute__((noinline)) void amx_tile(int rows, const Term<BFloat16Pair>* terms, int num_terms,
                                         Rows<const float> init, Rows<float> out, Next soon) {
-  alignas(64) BFloat16Pair edges[N][2 * kRegisterRows][kPairs];
+  alignas(64) BFloat16Pair edges[kMaxTerms][2 * kRegisterRows][kPairs];
   int64_t steps = 0;
-  for (int i = 0; i < N; ++i) {
+  for (int i = 0; i < num_terms; ++i) {
     const int64_t k = terms[i].k, rest = k % kPairs;
     steps += ceil_div(k, kPairs);
     for (int r = 0; rest && r < rows; ++r) {
@@ -156,7 +153,7 @@ __attribute__((noinline)) void amx_tile(int rows, const Term<BFloat16Pair> (&ter
         zero_register<at>();
       }
     });
-    for (int i = 0; i < N; ++i) {
+    for (int i = 0; i < num_terms; ++i) {
       const Left<BFloat16Pair> a = terms[i].a;
       Panel<BFloat16Pair> panel = terms[i].panel;
       panel.data += column;

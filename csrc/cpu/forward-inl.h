@@ -154,17 +154,12 @@ class ForwardPass {
       if (as_scalars()) {
         scalar_panel(p, n, place);
       } else if (!packed()) {
-        rows_at_once(n, [&](int64_t r, auto count) { vector_rows<count>(p, r, place); });
+        vector_panel(p, n, place);
       } else {
-        if constexpr (kAsksForNextPanel) {
-          if (asks && i + 1 < count) {
-            packed_panel(p, n, place, weights_.state_panel(nth(panels, i + 1, reverse)));
-            continue;
-          }
-        }
-        packed_panel(p, n, place, [&](int64_t r, int rows) __attribute__((always_inline)) {
-          later.ask(i, r, rows);
-        });
+        const bool more = i + 1 < count;
+        packed_panel(p, n, place,
+                     asks && more ? weights_.state_panel(nth(panels, i + 1, reverse)) : nullptr,
+                     later, i);
       }
     }
   }
@@ -180,65 +175,50 @@ class ForwardPass {
                              f_.output + (step.row + batch.first) * p_.out);
   }
 
-  // `next` is the panel of weight_hh that comes next, to be asked for, or asks for what else comes where it is
-  // called with the rows of a tile, (first, count).
-  template <class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T, S>& place, const Next& next) {
-    if constexpr (Cell::kTape != 0) {
-      if (place.tape) return packed_panel<true>(p, n, place, next);
-    }
-    packed_panel<false>(p, n, place, next);
-  }
-
-  template <bool kTraining, class Next>
-  void packed_panel(int64_t p, int64_t n, const Place<T, S>& place, const Next& next) {
-    with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
-      constexpr int64_t row = width * W, kRows = kCellRows<Cell> - 1 + kTileRows<width>;
-      alignas(64) T sums[kRows * row + W], inputs[kRows * row + W];
-      const S *w_x = weights_.input_panel(p), *w_h = weights_.state_panel(p);
-      const bool adds_up = weights_.adds_up();
-      const void* at[kMaxRows * kSoonRows];
-      if constexpr (kCellRows<Cell> > 1) {
-        if (n < kFewRows && !joined() && !adds_up) {
-          const Term<S> h{{place.h, p_.out}, {w_h, row}, p_.out};
-          const auto soon = written_rows<kTraining>(panels_, p, 0, n, place, at);
-          tile<width>(n, {h}, weights_.bias_r(p), {sums, row}, soon);
-          const Gates<T> recurrent = panels_.gates(p, sums, row);
-          return apply_cell(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
-        }
-      }
-      int64_t first = 0;  // of the rows that are waiting for the cell
-      for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
-        constexpr bool kPanelNext = std::is_pointer_v<Next>;
-        if constexpr (!kPanelNext) next(r, count);
-        const Term<S> x{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in};
-        const Term<S> h{{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out};
-        const int64_t at_row = (r - first) * row;
-        const Rows<T> out{sums + at_row, row};
-        const auto soon = written_rows<kTraining>(panels_, p, r, count, place, at);
-        const Rows<const T> start = adds_up && ahead() ? xg_rows(p, r, place) : weights_.bias_r(p);
-        if constexpr (kPanelNext) {
-          tile<width>(count, {h}, start, out,
-                      with_part_of<S>(next, p_.out * row, p_.out, r, count, n, rows_of(soon)));
-        } else if (adds_up && joined()) {
-          tile<width>(count, {x, h}, start, out, soon);
-        } else {
-          if (joined()) {
-            tile<width>(count, {x}, weights_.bias_x(p), {inputs + at_row, row}, Nothing{});
-          }
-          tile<width>(count, {h}, start, out, soon);
-        }
-        const int64_t waiting = r + count - first;
-        if (waiting < kCellRows<Cell> && r + count < n) return;
-        const Gates<T> recurrent = panels_.gates(p, sums, row);
-        if (adds_up) {
-          apply_cell(panels_, p, first, waiting, Gates<T>{}, recurrent, place);
-        } else {
-          const Gates<T> x = joined() ? panels_.gates(p, inputs, row) : x_part(p, first, place);
-          apply_cell(panels_, p, first, waiting, x, recurrent, place);
-        }
-        first += waiting;
+  // Its tiles ask for `next`, the panel of weight_hh that comes then, or where that is null for what `later` says
+  // of the i-th panel.
+  void packed_panel(int64_t p, int64_t n, const Place<T, S>& place, const S* next,
+                    const NextStep& later, int64_t i) {
+    constexpr int64_t kRows = kCellRows<Cell> - 1 + kTileRows<V>;
+    static_assert(holds_tiles(V));
+    alignas(64) T sums[kRows * V * W + W], inputs[kRows * V * W + W];
+    const int64_t width = panels_.width(p), row = width * W;
+    const S *w_x = weights_.input_panel(p), *w_h = weights_.state_panel(p);
+    const bool adds_up = weights_.adds_up();
+    const void* at[kMaxRows * kSoonRows];
+    if (n < kFewRows && !joined() && !adds_up) {
+      const Term<S> h{{place.h, p_.out}, {w_h, row}, p_.out};
+      const Soon soon = written_rows(panels_, p, 0, n, place, at);
+      with_constant<V>(width, [&](auto width) __attribute__((always_inline)) {
+        tile<width>(static_cast<int>(n), &h, 1, weights_.bias_r(p), {sums, row}, soon);
       });
+      const Gates<T> recurrent = panels_.gates(p, sums, row);
+      return apply_cell(panels_, p, 0, n, x_part(p, 0, place), recurrent, place);
+    }
+    int64_t first = 0;  // of the rows that are waiting for the cell
+    for_tiles(tile_rows(width), n, [&](int64_t r, int count) __attribute__((always_inline)) {
+      if (!next) later.ask(i, r, count);
+      const Term<S> terms[] = {{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in},
+                               {{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out}};
+      const Rows<T> out{sums + (r - first) * row, row}, of_x{inputs + (r - first) * row, row};
+      const Soon soon = written_rows(panels_, p, r, count, place, at);
+      const Rows<const T> start = adds_up && ahead() ? xg_rows(p, r, place) : weights_.bias_r(p);
+      with_constant<V>(width, [&](auto width) __attribute__((always_inline)) {
+        if (joined() && !adds_up) tile<width>(count, terms, 1, weights_.bias_x(p), of_x, Soon{});
+        const int num_terms = joined() && adds_up ? 2 : 1;
+        tile<width>(count, terms + 2 - num_terms, num_terms, start, out,
+                    with_part_of<S>(next, p_.out * row, p_.out, r, count, n, soon));
+      });
+      const int64_t waiting = r + count - first;
+      if (waiting < kCellRows<Cell> && r + count < n) return;
+      const Gates<T> recurrent = panels_.gates(p, sums, row);
+      if (adds_up) {
+        apply_cell(panels_, p, first, waiting, Gates<T>{}, recurrent, place);
+      } else {
+        const Gates<T> x = joined() ? panels_.gates(p, inputs, row) : x_part(p, first, place);
+        apply_cell(panels_, p, first, waiting, x, recurrent, place);
+      }
+      first += waiting;
     });
   }
 
@@ -249,25 +229,28 @@ class ForwardPass {
     for (int64_t b = 0, r = 0; r < n; ++b, r += kRows) {
       const int64_t count = min(kRows, n - r);
       panels_.scalars_of(p, count, columns_h_, b, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
-      if (!joined()) {
-        apply_cell(panels_, p, r, count, x_part(p, r, place), gates(sums), place);
-        continue;
+      if (joined()) {
+        panels_.scalars_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih,
+                           {inputs, V * W});
       }
-      panels_.scalars_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih, {inputs, V * W});
-      apply_cell(panels_, p, r, count, gates(inputs), gates(sums), place);
+      const Gates<T> x = joined() ? gates(inputs) : x_part(p, r, place);
+      apply_cell(panels_, p, r, count, x, gates(sums), place);
     }
   }
 
-  template <int R>
-  void vector_rows(int64_t p, int64_t r, const Place<T, S>& place) {
-    alignas(64) T sums[R * V * W + W], inputs[R * V * W + W];
-    const Left<S> h{place.h + r * p_.out, p_.out}, x{offset(place.x, r * f_.in), f_.in};
-    const bool asks = plan_.from_memory && r == 0;  // for the rows after these as well
-    panels_.template dots_of<R>(p, h, p_.weight_hh, p_.out, asks, f_.bias_hh, {sums, V * W});
-    const Gates<T> recurrent = panels_.gates(p, sums, V * W);
-    if (!joined()) return apply_cell(panels_, p, r, R, x_part(p, r, place), recurrent, place);
-    panels_.template dots_of<R>(p, x, f_.weight_ih, f_.in, asks, f_.bias_ih, {inputs, V * W});
-    apply_cell(panels_, p, r, R, panels_.gates(p, inputs, V * W), recurrent, place);
+  void vector_panel(int64_t p, int64_t n, const Place<T, S>& place) {
+    alignas(64) T sums[kRowsAtOnce * V * W + W], inputs[kRowsAtOnce * V * W + W];
+    const Rows<T> of_h{sums, V * W}, of_x{inputs, V * W};
+    rows_at_once(n, [&](int64_t r, auto count) __attribute__((always_inline)) {
+      const Left<S> h{place.h + r * p_.out, p_.out}, x{offset(place.x, r * f_.in), f_.in};
+      const bool asks = plan_.from_memory && r == 0;  // for the rows after these as well
+      panels_.template dots_of<count>(p, h, p_.weight_hh, p_.out, asks, f_.bias_hh, of_h);
+      if (joined()) {
+        panels_.template dots_of<count>(p, x, f_.weight_ih, f_.in, asks, f_.bias_ih, of_x);
+      }
+      const Gates<T> from_x = joined() ? panels_.gates(p, inputs, V * W) : x_part(p, r, place);
+      apply_cell(panels_, p, r, count, from_x, panels_.gates(p, sums, V * W), place);
+    });
   }
 
   // What was made of the input before, as rows of a panel and as gates.

@@ -18,7 +18,7 @@ class WaitingCell {
   T* inputs() { return inputs_[turn_]; }
 
   // `count` rows from r on and the units of panel p wait now; none did.
-  void wait(int64_t p, int64_t r, int64_t count, Gates<T> x, Gates<T> recurrent) {
+  void wait(int64_t p, int64_t r, int64_t count, const Gates<T>& x, const Gates<T>& recurrent) {
     panel_ = p, row_ = r, end_ = r + count, x_ = x, recurrent_ = recurrent;
     turn_ = 1 - turn_;
   }
@@ -51,23 +51,19 @@ void ForwardPass<Cell, T, S>::panels_beside(Range panels, bool reverse, int64_t 
     const bool adds_up = weights_.adds_up();
     with_constant<V>(panels_.width(p), [&](auto width) __attribute__((always_inline)) {
       constexpr int64_t row = width * W;
-      for_tiles<width>(n, [&](int64_t r, int count) __attribute__((always_inline)) {
+      for_tiles(kTileRows<width>, n, [&](int64_t r, int count) __attribute__((always_inline)) {
         later.ask(i, r, count);
-        const Term<S> x{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in};
-        const Term<S> h{{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out};
+        const Term<S> terms[] = {{{offset(place.x, r * f_.in), f_.in}, {w_x, row}, f_.in},
+                                 {{place.h + r * p_.out, p_.out}, {w_h, row}, p_.out}};
         T *sums = cell.sums(), *inputs = cell.inputs();
         const Rows<const T> start = adds_up && ahead() ? xg_rows(p, r, place) : weights_.bias_r(p);
-        const auto multiply = [&](auto soon) __attribute__((always_inline)) {
-          const WithWork<decltype(soon), decltype(cell)> next{soon, &cell};
-          if (adds_up && joined()) {
-            tile<width>(count, {x, h}, start, {sums, row}, next);
-          } else {
-            if (joined()) tile<width>(count, {x}, weights_.bias_x(p), {inputs, row}, Nothing{});
-            tile<width>(count, {h}, start, {sums, row}, next);
-          }
-        };
-        place.tape ? multiply(written_rows<true>(panels_, p, r, count, place, at))
-                   : multiply(written_rows<false>(panels_, p, r, count, place, at));
+        const Soon soon = written_rows(panels_, p, r, count, place, at);
+        if (joined() && !adds_up) {
+          tile<width>(count, terms, 1, weights_.bias_x(p), {inputs, row}, Soon{});
+        }
+        const int num_terms = joined() && adds_up ? 2 : 1;
+        tile<width>(count, terms + 2 - num_terms, num_terms, start, {sums, row},
+                    WithWork<decltype(cell)>{soon, &cell});
         cell.do_some(cell.left());
         const Gates<T> from_x = adds_up    ? Gates<T>{}
                                 : joined() ? panels_.gates(p, inputs, row)

@@ -32,14 +32,14 @@ class Units {
         at_(r * hidden + unit),
         tape_(r * kTape * hidden + unit) {}
 
-  FR_FN void step(Gates<T> inputs, Gates<T> sums) const {
+  FR_FN void step(const Gates<T>& inputs, const Gates<T>& sums) const {
     V x[G], recurrent[G], tape[kTape + 1];
     load_gates(inputs, sums, x, recurrent);
     leave(Cell::step(x, recurrent, before(), tape));
     leave_tape<0, kTape>(tape);
   }
 
-  FR_FN Last<V, V> prepare(Gates<T> inputs, Gates<T> sums) const {
+  FR_FN Last<V, V> prepare(const Gates<T>& inputs, const Gates<T>& sums) const {
     V x[G], recurrent[G], tape[kTape + 1];
     load_gates(inputs, sums, x, recurrent);
     const Last<V, V> last = Cell::prepare(x, recurrent, before(), tape);
@@ -53,7 +53,7 @@ class Units {
   }
 
  private:
-  FR_FN void load_gates(Gates<T> inputs, Gates<T> sums, V* x, V* recurrent) const {
+  FR_FN void load_gates(const Gates<T>& inputs, const Gates<T>& sums, V* x, V* recurrent) const {
     for (int g = 0; g < G; ++g) {
       x[g] = inputs.data ? load(inputs.data + g * inputs.gate, lanes_) : V{};
       recurrent[g] = load(sums.data + g * sums.gate);
@@ -92,24 +92,21 @@ class Units {
 
 // What is written for `count` rows from r on and the units of panel p, in training. In inference it is one row of
 // h, for which the tiles of the step before ask (next_step-inl.h): its own would lose by it.
-template <bool kTraining, class Cell, class T, class S>
-FR_FN auto written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int count,
+template <class Cell, class T, class S>
+FR_FN Soon written_rows(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int count,
                         const Place<T, S>& place, const void** at) {
-  if constexpr (kTraining) {
-    static_assert(Cell::kTape + 2 <= kSoonRows);
-    const int64_t H = panels.hidden(), unit = panels.first_unit(p);
-    int64_t n = 0;
-    for (int64_t i = r; i < r + count; ++i) {
-      at[n++] = address_in(place.hidden, i * H + unit);
-      if (place.cells) at[n++] = place.cells + i * H + unit;
-      for (int k = 0; k < Cell::kTape; ++k) {
-        at[n++] = place.tape + (i * Cell::kTape + k) * H + unit;
-      }
+  static_assert(Cell::kTape + 2 <= kSoonRows);
+  if (Cell::kTape == 0 || !place.tape) return {};
+  const int64_t H = panels.hidden(), unit = panels.first_unit(p);
+  int64_t n = 0;
+  for (int64_t i = r; i < r + count; ++i) {
+    at[n++] = address_in(place.hidden, i * H + unit);
+    if (place.cells) at[n++] = place.cells + i * H + unit;
+    for (int k = 0; k < Cell::kTape; ++k) {
+      at[n++] = place.tape + (i * Cell::kTape + k) * H + unit;
     }
-    return Soon{at, n, panels.units(p) * static_cast<int64_t>(sizeof(T))};
-  } else {
-    return Nothing{};
   }
+  return {at, n, panels.units(p) * static_cast<int64_t>(sizeof(T))};
 }
 
 // How many rows wait for the cell, those of several tiles, where its step has two parts. The last
@@ -123,8 +120,9 @@ constexpr int64_t kFewRows = 3;
 // For a vector of units of at most kCellRows rows and another tile, or a panel of rows.
 template <class Cell, class T, class S, class Lanes>
 __attribute__((noinline)) void apply_in_two_parts(int64_t unit, Lanes lanes, int64_t hidden,
-                                                  int64_t r, int64_t count, Gates<T> x,
-                                                  Gates<T> recurrent, const Place<T, S>& place) {
+                                                  int64_t r, int64_t count, const Gates<T>& x,
+                                                  const Gates<T>& recurrent,
+                                                  const Place<T, S>& place) {
   constexpr int64_t kMost = max(kCellRows<Cell> + kMaxRows, RightMatrix<T>::kColumns);
   const Place<T, S> own = place;  // the compiler sees that no store changes it
   Last<Vec<T>, Vec<T>> waiting[kMost];
@@ -140,7 +138,7 @@ __attribute__((noinline)) void apply_in_two_parts(int64_t unit, Lanes lanes, int
 // A row after the other.
 template <class Cell, class T, class S, class Lanes>
 FR_FN void apply_by_rows(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, int64_t count,
-                         Gates<T> x, Gates<T> recurrent, const Place<T, S>& place) {
+                         const Gates<T>& x, const Gates<T>& recurrent, const Place<T, S>& place) {
   for (int64_t i = 0; i < count; ++i) {
     Units<Cell, Lanes, T, S>(unit, lanes, hidden, r + i, place)
         .step(x.of_row(i), recurrent.of_row(i));
@@ -150,7 +148,7 @@ FR_FN void apply_by_rows(int64_t unit, Lanes lanes, int64_t hidden, int64_t r, i
 // For `count` rows from r on and the units of panel p.
 template <class Cell, class T, class S>
 FR_FN void apply_cell(const GatePanels<Cell, T>& panels, int64_t p, int64_t r, int64_t count,
-                      Gates<T> x, Gates<T> recurrent, const Place<T, S>& place) {
+                      const Gates<T>& x, const Gates<T>& recurrent, const Place<T, S>& place) {
   const int64_t hidden = panels.hidden();
   for (int64_t u = 0; u * kLanes<T> < panels.units(p); ++u) {
     const int64_t unit = panels.first_unit(p) + u * kLanes<T>, left = hidden - unit;

@@ -18,11 +18,11 @@ struct Gates {    // pre-activations of a panel: strides between gates, vectors 
 };
 
 // Calls f(first, count) for rows that share what is read of weights that lie as they lie.
+constexpr int kRowsAtOnce = kRegisters == 32 ? 3 : 2;
 template <class F>
 FR_FN void rows_at_once(int64_t n, const F& f) {
-  constexpr int kAtOnce = kRegisters == 32 ? 3 : 2;
-  for (int64_t r = 0; r < n; r += kAtOnce) {
-    with_constant<kAtOnce>(min(kAtOnce, n - r), [&](auto count) { f(r, count); });
+  for (int64_t r = 0; r < n; r += kRowsAtOnce) {
+    with_constant<kRowsAtOnce>(min(kRowsAtOnce, n - r), [&](auto count) { f(r, count); });
   }
 }
 
@@ -78,8 +78,8 @@ class GatePanels {
   // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie, vectors of them, if it `asks` the next
   // ones asked for beside the products; rows of out have a stride.
   template <int R, class S>
-  FR_FN void dots_of(int64_t p, Left<S> a, const S* w, int64_t k, bool asks, const T* bias,
-                     Rows<T> out) const {
+  __attribute__((noinline)) void dots_of(int64_t p, Left<S> a, const S* w, int64_t k, bool asks,
+                                         const T* bias, Rows<T> out) const {
     for (int64_t v = 0; v < width(p); ++v) {
       Vec<T> sum[R];
       full(p) ? dots<R>(full_rows(p, v, w, k), a, k, asks ? rows_after(p, v, w, k) : nullptr, sum)
@@ -91,8 +91,9 @@ class GatePanels {
 
   // The same for many rows of a, packed: those of panel b of its transpose. A value of a weight at a time.
   template <class S>
-  FR_FN void scalars_of(int64_t p, int64_t rows, const RightMatrix<S>& a, int64_t b, const S* w,
-                        int64_t k, const T* bias, Rows<T> out) const {
+  __attribute__((noinline)) void scalars_of(int64_t p, int64_t rows, const RightMatrix<S>& a,
+                                            int64_t b, const S* w, int64_t k, const T* bias,
+                                            Rows<T> out) const {
     constexpr int64_t kRow = RightMatrix<T>::kColumns;
     alignas(64) T sums[W * kRow];  // of a vector of units
     const Gates<T> at = gates(p, nullptr, 0);

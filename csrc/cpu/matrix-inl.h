@@ -30,7 +30,7 @@ class RightMatrix {
 
   // The share of one thread of `count`, from w[k][columns], where pairs are multiplied from w[2 k][columns], or from
   // its transpose w[columns][k].
-  void pack(const S* w, int thread, int count) {
+  __attribute__((noinline)) void pack(const S* w, int thread, int count) {
     if (matrix_) return;
     const Range mine = share(panels_, thread, count);
     for (int64_t p = mine.first; p < mine.last; ++p) {
@@ -42,7 +42,7 @@ class RightMatrix {
       });
     }
   }
-  void pack_transpose_of(const S* w, int thread, int count) {
+  __attribute__((noinline)) void pack_transpose_of(const S* w, int thread, int count) {
     const Range mine = share(panels_, thread, count);
     for (int64_t p = mine.first; p < mine.last; ++p) {
       for (int64_t v = 0; v < vectors(p); ++v) {

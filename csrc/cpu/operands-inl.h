@@ -23,6 +23,8 @@ struct Term {  // a[rows][k] @ panel[k][V][lanes]
   int64_t k;
 };
 
+constexpr int kMaxTerms = 2;
+
 template <class T>
 struct Rows {  // rows of V vectors: the accumulators' start or result
   T* data;

@@ -204,14 +204,13 @@ class OuterProduct {
       __builtin_memcpy(edge + i * kEdge, at + i * n_, columns * sizeof(T));
     }
     const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
-    for_tiles<width>(count, [&](int64_t r, int n) __attribute__((always_inline)) {
+    for_tiles(kTileRows<width>, count, [&](int64_t r, int n) __attribute__((always_inline)) {
       T* tile_out = result.data + r * result.row;
       const int64_t row = kTurned ? k : 1;
-      const Term<S, kTurned ? 1 : kRows> term[] = {
-          {{packed_a + r * row, row}, {packed_b, kEdge}, k}};
+      const Term<S, kTurned ? 1 : kRows> term{{packed_a + r * row, row}, {packed_b, kEdge}, k};
       const Rows<T> to{tile_out, result.row};
       const void* rows_of[kMaxRows];
-      tile<width>(n, term, {begun ? tile_out : nullptr, result.row}, to,
+      tile<width>(n, &term, 1, {begun ? tile_out : nullptr, result.row}, to,
                   result_rows<width>(n, to, rows_of));
     });
     for (int i = 0; !whole && i < count; ++i) {

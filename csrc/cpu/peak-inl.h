@@ -15,7 +15,7 @@ int64_t saturate(int64_t times) {
   alignas(64) T a[R * k] = {}, panel[kWalks ? k * kRow : kRow] = {}, out[R * kRow];
   const Term<T> term{{a, k}, {panel, kWalks ? kRow : 0}, k}, terms[N] = {term, term};
   for (int64_t i = 0; i < times; ++i) {
-    tile<R, V>(terms, {nullptr, 0}, {out, kRow}, Nothing{});
+    tile<R, V, false>(terms, N, {nullptr, 0}, {out, kRow}, Soon{});
     // May read the result and change the operands, as far as the compiler knows.
     asm volatile("" ::"r"(a), "r"(panel), "r"(out) : "memory");
   }

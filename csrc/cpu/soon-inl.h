@@ -21,34 +21,27 @@ FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) 
          rows * matrix_bytes >= kBytes;
 }
 
-// Rows of memory that are read or written after a tile, and perhaps in L3: it
-// asks for one with every k, so that they come beside its products and not
-// after them.
+// What a tile asks for beside its products: rows of memory that are read or written after it, and perhaps in L3, one
+// with every k; and lines of a panel, with every turn of its unrolled loop so many bytes further.
 struct Soon {
-  const void* const* rows;
-  int64_t count, bytes;  // of each
-};
-struct Nothing {};  // in place of Soon
-
-// And for lines of a panel, with every turn of its unrolled loop so many bytes
-// further.
-struct SoonAndLines : Soon {
-  const char* line;
-  int64_t step;
+  const void* const* rows = nullptr;
+  int64_t count = 0, bytes = 0;  // of each row
+  const char* line = nullptr;    // null: none
+  int64_t step = 0;
 };
 
-// What a tile of k and of rows [r, r + count) of `rows` asks for of the panel
-// that comes next, whose values these are, and before it as `soon` says. All
-// tiles of a panel ask evenly: faster than L3 delivers they would only wait.
+// What a tile of k and of rows [r, r + count) of `rows` asks for: first as `soon` says, then for its part of the
+// panel that comes next, whose values these are, if it is not null. All tiles of a panel ask evenly: faster than
+// L3 delivers they would only wait.
 template <class S>
-FR_FN SoonAndLines with_part_of(const S* next, int64_t values, int64_t k, int64_t r, int64_t count,
-                                int64_t rows, Soon soon) {
+FR_FN Soon with_part_of(const S* next, int64_t values, int64_t k, int64_t r, int64_t count,
+                        int64_t rows, Soon soon) {
+  if (!kAsksForNextPanel || !next) return soon;
   const int64_t bytes = values * static_cast<int64_t>(sizeof(S));
   const int64_t first = bytes * r / rows, last = bytes * (r + count) / rows;
-  return {soon, reinterpret_cast<const char*>(next) + first,
-          ceil_div(last - first, max(1, (k - soon.count) / kUnrolled))};
+  soon.line = reinterpret_cast<const char*>(next) + first;
+  soon.step = ceil_div(last - first, max(1, (k - soon.count) / kUnrolled));
+  return soon;
 }
-FR_FN Soon rows_of(Soon soon) { return soon; }
-FR_FN Soon rows_of(Nothing) { return {nullptr, 0, 0}; }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA

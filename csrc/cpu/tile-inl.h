@@ -17,6 +17,19 @@ constexpr int kTileRows = kAmx               ? kMaxRows
                                                 : V == 2 ? 6
                                                          : 8);
 
+// Of a number of vectors that is no constant.
+FR_FN constexpr int64_t tile_rows(int64_t v) {
+  constexpr int kRows[] = {kTileRows<1>, kTileRows<2>, kTileRows<3>, kTileRows<4>};
+  return kRows[v - 1];
+}
+// Whether no tile of fewer vectors has more results than one of v.
+constexpr bool holds_tiles(int64_t v) {
+  for (int64_t w = 1; w < v; ++w) {
+    if (w * tile_rows(w) > v * tile_rows(v)) return false;
+  }
+  return true;
+}
+
 // For a value that R products use: where registers are left gcc would load it again for each (94 of
 // 117 GF/s).
 template <int R, class V>
@@ -80,8 +93,10 @@ FR_FN void add_product(const A& a, const S* panel, Vec<Sum<S>> (&sum)[R][V]) {
   }
 }
 
-template <int R, int V, int N, int kStep, class S, class Next>
-void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>> out, Next soon) {
+// kAsks: as `soon` says. To look costs a small tile 2%. (Inlined, a loop would get no registers for its addresses.)
+template <int R, int V, bool kAsks, int kStep, class S>
+__attribute__((noinline)) void tile(const Term<S, kStep>* terms, int num_terms,
+                                    Rows<const Sum<S>> init, Rows<Sum<S>> out, const Soon& soon) {
   using T = Sum<S>;
   constexpr int W = kLanes<T>;
   static_assert(kLanes<S> == W);
@@ -94,7 +109,9 @@ void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>
       store(out.data + r * out.row + v * W, s);
     });
   };
-  for (int i = 0; i < N; ++i) {
+  int64_t ask_for = soon.count;
+  const char* line = soon.line;
+  for (int i = 0; i < num_terms; ++i) {
     Panel<S> panel = terms[i].panel;
     int64_t left = terms[i].k;
     Left<S, kStep> a = terms[i].a;
@@ -117,14 +134,19 @@ void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>
     };
     const auto add_products = [&](int64_t n) __attribute__((always_inline)) {
       if (kUnrolled > 1 && panel.row == V * W) {
-        for (int64_t turns = n / kUnrolled; turns > 0; --turns) {
-          if constexpr (std::is_same_v<Next, SoonAndLines>) {
-            prefetch(soon.line, kLinesATurn * kLineBytes);
-            soon.line += soon.step;
-          }
+        const auto turn = [&]() __attribute__((always_inline)) {
           repeat<kUnrolled>(add);
           advance(kUnrolled);
+        };
+        int64_t turns = n / kUnrolled;
+        if constexpr (kAsks && kAsksForNextPanel) {
+          for (; line && turns > 0; --turns) {
+            prefetch(line, kLinesATurn * kLineBytes);
+            line += soon.step;
+            turn();
+          }
         }
+        for (; turns > 0; --turns) turn();
         n %= kUnrolled;
       }
       for (; n > 0; --n) {
@@ -135,14 +157,14 @@ void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>
     while (left > 0) {
       int64_t n = min(left, kSummands);
       left -= n;
-      if constexpr (std::is_base_of_v<Soon, Next>) {
-        for (; n > 0 && soon.count > 0; --n) {
-          prefetch(static_cast<const char*>(soon.rows[--soon.count]), soon.bytes);
+      if constexpr (kAsks) {
+        for (; n > 0 && ask_for > 0; --n) {
+          prefetch(static_cast<const char*>(soon.rows[--ask_for]), soon.bytes);
           add_products(1);
         }
       }
       add_products(n);
-      if (left == 0 && i + 1 == N) continue;
+      if (left == 0 && i + 1 == num_terms) continue;
       add_to_out(init);
       init = {out.data, out.row};
       repeat<R * V>([&](auto at)
@@ -152,17 +174,28 @@ void tile(const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init, Rows<Sum<S>
   add_to_out(init);
 }
 
-// A tile of `rows` rows, at most kTileRows<V>.
-template <int V, int R = 1, int N, int kStep, class S, class Next>
-FR_FN void tile(int rows, const Term<S, kStep> (&terms)[N], Rows<const Sum<S>> init,
-                Rows<Sum<S>> out, Next soon) {
+// Those of V vectors, by whether they ask and by their rows.
+template <int V, int kStep, class S>
+struct Tiles {
+  using Tile = void (*)(const Term<S, kStep>*, int, Rows<const Sum<S>>, Rows<Sum<S>>, const Soon&);
+  Tile of[2][kTileRows<V>];
+};
+template <int V, int kStep, class S>
+constexpr auto kTiles = []<int... r>(std::integer_sequence<int, r...>) {
+  constexpr bool kAlways = kStep > 1;  // such a matrix is written in tiles far apart
+  return Tiles<V, kStep, S>{
+      {{tile<r + 1, V, kAlways, kStep, S>...}, {tile<r + 1, V, true, kStep, S>...}}};
+}(std::make_integer_sequence<int, kTileRows<V>>{});
+
+// A tile of `rows` rows, at most kTileRows<V>, and of one term or several.
+template <int V, int kStep, class S, class Next>
+FR_FN void tile(int rows, const Term<S, kStep>* terms, int num_terms, Rows<const Sum<S>> init,
+                Rows<Sum<S>> out, const Next& soon) {
   if constexpr (kAmx) {
-    amx_tile<V>(rows, terms, init, out, soon);
+    amx_tile<V>(rows, terms, num_terms, init, out, soon);
   } else {
-    if constexpr (R < kTileRows<V>) {
-      if (rows > R) return tile<V, R + 1>(rows, terms, init, out, soon);
-    }
-    tile<R, V>(terms, init, out, soon);
+    const bool asks = soon.count || soon.line;
+    kTiles<V, kStep, S>.of[asks][rows - 1](terms, num_terms, init, out, soon);
   }
 }
 
@@ -174,11 +207,12 @@ FR_FN Soon result_rows(int rows, Rows<T> out, const void** at) {
 }
 
 // Calls f(first, rows) for tiles as equal as can be: 32 rows are 6 + 6 + 5 + 5 + 5 + 5.
-template <int V, class F>
-FR_FN void for_tiles(int64_t rows, F f) {
-  const int64_t tiles = ceil_div(rows, kTileRows<V>);
-  for (int64_t i = 0, first = 0; i < tiles; ++i) {
-    const int64_t n = rows / tiles + (i < rows % tiles);
+template <class F>
+FR_FN void for_tiles(int64_t most, int64_t rows, F f) {
+  const bool one = rows <= most;  // without a division, which takes a processor tens of cycles
+  const int64_t tiles = one ? 1 : ceil_div(rows, most), fewest = one ? rows : rows / tiles;
+  for (int64_t i = 0, first = 0; i < tiles && rows > 0; ++i) {
+    const int64_t n = fewest + (i < rows - fewest * tiles);
     f(first, static_cast<int>(n));
     first += n;
   }
@@ -188,7 +222,7 @@ FR_FN void for_tiles(int64_t rows, F f) {
 // is what is used after the tile of `count` rows from r on, at most kSoonRows a row, listed `at`; `next` is
 // the panel that is used then, to be asked for, or null.
 constexpr int kSoonRows = 12;
-constexpr auto kNothingSoon = [](int64_t, int, const void**) { return Nothing{}; };
+constexpr auto kNothingSoon = [](int64_t, int, const void**) { return Soon{}; };
 template <int V, class S, class F>
 FR_FN void multiply(int64_t rows, Left<S> a, Panel<S> panel, int64_t k, Rows<const Sum<S>> init,
                     Rows<Sum<S>> out, const F& soon,
@@ -199,23 +233,17 @@ FR_FN void multiply(int64_t rows, Left<S> a, Panel<S> panel, int64_t k, Rows<con
   do {
     const int64_t n = min(kBlock, k - first);
     const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
-    for_tiles<V>(rows, [&](int64_t r, int count) __attribute__((always_inline)) {
+    for_tiles(kTileRows<V>, rows, [&](int64_t r, int count) __attribute__((always_inline)) {
       const void* at[kMaxRows * kSoonRows];
-      const Term<S> part[] = {
-          {{a.data + r * a.row + first, a.row}, {panel.data + first * panel.row, panel.row}, n}};
+      const Term<S> part{
+          {a.data + r * a.row + first, a.row}, {panel.data + first * panel.row, panel.row}, n};
       const Rows<const T> from{offset(start.data, r * start.row), start.row};
       const Rows<T> to{out.data + r * out.row, out.row};
-      const auto after = first + n < k ? decltype(soon(r, count, at)){} : soon(r, count, at);
-      if constexpr (kAsksForNextPanel) {
-        if (next) {
-          const bool last = first + n == k;
-          const S* then = last ? next : panel.data + (first + n) * panel.row;
-          const int64_t values = min(kBlock, last ? k : k - first - n) * panel.row;
-          return tile<V>(count, part, from, to,
-                         with_part_of(then, values, n, r, count, rows, rows_of(after)));
-        }
-      }
-      tile<V>(count, part, from, to, after);
+      const Soon after = first + n < k ? Soon{} : soon(r, count, at);
+      const bool last = first + n == k;
+      const S* then = last || !next ? next : panel.data + (first + n) * panel.row;
+      const int64_t values = min(kBlock, last ? k : k - first - n) * panel.row;
+      tile<V>(count, &part, 1, from, to, with_part_of(then, values, n, r, count, rows, after));
     });
     first += n;
   } while (first < k);
