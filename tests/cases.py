@@ -210,7 +210,7 @@ BLOCK_CASES = [case for cell in CELLS for case in _block_cases(cell)] + [
 # ahead in one block or in two; weights beyond the L3 cache.
 REGIME_CASES = [
     *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (7, 8)),
-    *(Case("gru", hidden_size=200, steps=1, batch=batch) for batch in (16, 17)),
+    *(Case(cell, hidden_size=203, steps=1, batch=batch) for cell in CELLS for batch in (24, 25)),
     *(Case(cell, hidden_size=41, steps=1, batch=batch) for cell in CELLS for batch in (5, 15, 29)),
     *(Case(cell, hidden_size=130, steps=1, batch=16, bias=False) for cell in CELLS),
     Case("lstm", input_size=70, hidden_size=80, steps=1, batch=60, proj_size=17),

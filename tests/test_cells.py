@@ -47,9 +47,10 @@ def test_float64(cell: str, hidden_size: int, batch: int | None, bias: bool, giv
 
 
 @each_cell
-@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("batch", [1, 5, 8, 11, 16])
 def test_weights_from_memory(cell: str, batch: int) -> None:
-    """Dot products with more than 12 MB of weights, of a last panel with few units."""
+    """More than 12 MB of weights, asked for in one to four parts or, by 16 rows, beside products of
+    one value at a time; the last panel has few units."""
     x, hx = arguments(cell, 1270, batch, torch.float64, given=True)
     results = [
         run_module(module_of(library, cell, 1270).double(), x, hx) for library in (fused_rnn, nn)

@@ -105,14 +105,11 @@ class ForwardPass {
       block_row = min(block_row, p_.steps[end].row);
       count += p_.steps[end].size;
     }
+    const Summand<T, S> x{{f_.input + block_row * in, in}, f_.weight_ih, in, f_.bias_ih};
     for (int64_t p = panels.first; p < panels.last; ++p) {
       if (!packed()) {
-        rows_at_once(count, [&](int64_t r, auto n) {
-          const Left<S> x{f_.input + (block_row + r) * in, in};
-          const bool asks = plan_.from_memory && r == 0;
-          panels_.template dots_of<n>(p, x, f_.weight_ih, in, asks, f_.bias_ih,
-                                      {xg_ + r * panels_.row() + p * V * W, panels_.row()});
-        });
+        panels_.dots_of(p, count, &x, 1, plan_.asks(count),
+                        Rows<T>{xg_ + p * V * W, panels_.row()});
         continue;
       }
       const bool asks = !passing && p + 1 < panels.last && weights_.asks(count, in);
@@ -228,9 +225,11 @@ class ForwardPass {
     const auto gates = [&](T* made) { return panels_.gates(p, made, V * W); };
     for (int64_t b = 0, r = 0; r < n; ++b, r += kRows) {
       const int64_t count = min(kRows, n - r);
-      panels_.scalars_of(p, count, columns_h_, b, p_.weight_hh, p_.out, f_.bias_hh, {sums, V * W});
+      const bool asks = b == 0 && plan_.asks(n);
+      panels_.scalars_of(p, count, columns_h_, b, p_.weight_hh, p_.out, f_.bias_hh, asks,
+                         {sums, V * W});
       if (joined()) {
-        panels_.scalars_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih,
+        panels_.scalars_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih, asks,
                            {inputs, V * W});
       }
       const Gates<T> x = joined() ? gates(inputs) : x_part(p, r, place);
@@ -238,19 +237,19 @@ class ForwardPass {
     }
   }
 
+  // Where rows are few in all: no step has more than kMostFewRows.
   void vector_panel(int64_t p, int64_t n, const Place<T, S>& place) {
-    alignas(64) T sums[kRowsAtOnce * V * W + W], inputs[kRowsAtOnce * V * W + W];
+    alignas(64) T sums[kMostFewRows * V * W], inputs[kMostFewRows * V * W];
     const Rows<T> of_h{sums, V * W}, of_x{inputs, V * W};
-    rows_at_once(n, [&](int64_t r, auto count) __attribute__((always_inline)) {
-      const Left<S> h{place.h + r * p_.out, p_.out}, x{offset(place.x, r * f_.in), f_.in};
-      const bool asks = plan_.from_memory && r == 0;  // for the rows after these as well
-      panels_.template dots_of<count>(p, h, p_.weight_hh, p_.out, asks, f_.bias_hh, of_h);
-      if (joined()) {
-        panels_.template dots_of<count>(p, x, f_.weight_ih, f_.in, asks, f_.bias_ih, of_x);
-      }
-      const Gates<T> from_x = joined() ? panels_.gates(p, inputs, V * W) : x_part(p, r, place);
-      apply_cell(panels_, p, r, count, from_x, panels_.gates(p, sums, V * W), place);
-    });
+    const Summand<T, S> summands[] = {{{place.h, p_.out}, p_.weight_hh, p_.out, f_.bias_hh},
+                                      {{place.x, f_.in}, f_.weight_ih, f_.in, f_.bias_ih}};
+    const bool adds_up = Cell::kSameGates && joined();
+    panels_.dots_of(p, n, summands, adds_up ? 2 : 1, plan_.asks(n), of_h);
+    if (joined() && !adds_up) panels_.dots_of(p, n, summands + 1, 1, plan_.asks(n), of_x);
+    const Gates<T> x = adds_up    ? Gates<T>{}
+                       : joined() ? panels_.gates(p, inputs, V * W)
+                                  : x_part(p, 0, place);
+    apply_cell(panels_, p, 0, n, x, panels_.gates(p, sums, V * W), place);
   }
 
   // What was made of the input before, as rows of a panel and as gates.

@@ -117,13 +117,14 @@ template <class Cell>
 constexpr int64_t kCellRows = std::is_base_of_v<InTwoParts<Cell>, Cell> && kWide ? 12 : 1;
 constexpr int64_t kFewRows = 3;
 
-// For a vector of units of at most kCellRows rows and another tile, or a panel of rows.
+// For a vector of units of at most kCellRows rows and another tile, of a panel of rows, or of few rows.
 template <class Cell, class T, class S, class Lanes>
 __attribute__((noinline)) void apply_in_two_parts(int64_t unit, Lanes lanes, int64_t hidden,
                                                   int64_t r, int64_t count, const Gates<T>& x,
                                                   const Gates<T>& recurrent,
                                                   const Place<T, S>& place) {
-  constexpr int64_t kMost = max(kCellRows<Cell> + kMaxRows, RightMatrix<T>::kColumns);
+  constexpr int64_t kMost =
+      max(kCellRows<Cell> + kMaxRows, max(kMostFewRows, RightMatrix<T>::kColumns));
   const Place<T, S> own = place;  // the compiler sees that no store changes it
   Last<Vec<T>, Vec<T>> waiting[kMost];
   for (int64_t i = 0; i < count; ++i) {

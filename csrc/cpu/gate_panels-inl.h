@@ -17,14 +17,14 @@ struct Gates {    // pre-activations of a panel: strides between gates, vectors 
   FR_FN Gates of_row(int64_t r) const { return {data + r * row, gate, units, row}; }
 };
 
-// Calls f(first, count) for rows that share what is read of weights that lie as they lie.
-constexpr int kRowsAtOnce = kRegisters == 32 ? 3 : 2;
-template <class F>
-FR_FN void rows_at_once(int64_t n, const F& f) {
-  for (int64_t r = 0; r < n; r += kRowsAtOnce) {
-    with_constant<kRowsAtOnce>(min(kRowsAtOnce, n - r), [&](auto count) { f(r, count); });
-  }
-}
+// A part of pre-activations: rows a @ w[..][k]^T + bias, which is zero where it is null.
+template <class T, class S>
+struct Summand {
+  Left<S> a;
+  const S* w;
+  int64_t k;
+  const T* bias;
+};
 
 template <class Cell, class T>
 class GatePanels {
@@ -75,32 +75,69 @@ class GatePanels {
     return result;
   }
 
-  // out[R][V][W] = bias + a @ w^T for panel p, the weights as they lie, vectors of them, if it `asks` the next
-  // ones asked for beside the products; rows of out have a stride.
-  template <int R, class S>
-  __attribute__((noinline)) void dots_of(int64_t p, Left<S> a, const S* w, int64_t k, bool asks,
-                                         const T* bias, Rows<T> out) const {
+  // out[rows][V][W] = the sum of one or two summands for panel p, the weights as they lie, in vectors; rows of out
+  // have a stride. All rows take a vector of units before the next, so that its weights come from L1, where they
+  // fit, but for the first rows. If it `asks`, the weights of the next are asked for, a part with every few rows.
+  template <class S>
+  __attribute__((noinline)) void dots_of(int64_t p, int64_t rows, const Summand<T, S>* summands,
+                                         int count, bool asks, Rows<T> out) const {
+    constexpr int64_t kMostParts = kVectorBytes / 16;  // of less than a line they would overlap
+    const int64_t parts = min(kMostParts, ceil_div(rows, kRowsAtOnce));
+    const bool whole = full(p);
+    Dot<S> dot[kMaxTerms];
+    const S* listed[kMaxTerms][W];
+    for (int i = 0; i < count; ++i) {
+      const Summand<T, S>& of = summands[i];
+      dot[i] = {nullptr, whole ? nullptr : listed[i], of.a, of.k, nullptr};
+    }
     for (int64_t v = 0; v < width(p); ++v) {
-      Vec<T> sum[R];
-      full(p) ? dots<R>(full_rows(p, v, w, k), a, k, asks ? rows_after(p, v, w, k) : nullptr, sum)
-              : dots<R, S>(any_rows(p, v, w, k), a, k, nullptr, sum);
-      const Vec<T> b = this->bias(p, v, bias);
-      for (int i = 0; i < R; ++i) store(out.data + i * out.row + v * W, b + sum[i]);
+      Vec<T> bias{};
+      for (int i = 0; i < count; ++i) {
+        const Summand<T, S>& of = summands[i];
+        bias += this->bias(p, v, of.bias);
+        dot[i].weights = of.w + row_behind(p, v, 0) * of.k;
+        if (!whole) {
+          for (int j = 0; j < W; ++j) listed[i][j] = of.w + row_behind(p, v, j) * of.k;
+        }
+        dot[i].a.data = of.a.data;
+        dot[i].next = asks ? rows_after(p, v, of.w, of.k) : nullptr;
+      }
+      for (int64_t r = 0, part = 0; r < rows; r += kRowsAtOnce, ++part) {
+        const bool more = dot[0].next && part < parts;
+        with_constant<kRowsAtOnce>(
+            min(kRowsAtOnce, rows - r), [&](auto n) __attribute__((always_inline)) {
+              Vec<T> sum[n];
+              with_constant<kMostParts + 1>(more ? parts + 1 : 1,
+                                            [&](auto asked) __attribute__((always_inline)) {
+                                              dots<n, asked - 1>(dot, count, sum);
+                                            });
+              for (int i = 0; i < n; ++i)
+                store(out.data + (r + i) * out.row + v * W, bias + sum[i]);
+            });
+        for (int i = 0; i < count; ++i) {
+          dot[i].a.data += kRowsAtOnce * dot[i].a.row;
+          if (more) dot[i].next += W * dot[i].k / parts;
+        }
+      }
     }
   }
 
-  // The same for many rows of a, packed: those of panel b of its transpose. A value of a weight at a time.
+  // The same for one summand of many rows, packed: those of panel b of their transpose. A value of a weight at a time.
   template <class S>
   __attribute__((noinline)) void scalars_of(int64_t p, int64_t rows, const RightMatrix<S>& a,
                                             int64_t b, const S* w, int64_t k, const T* bias,
-                                            Rows<T> out) const {
+                                            bool asks, Rows<T> out) const {
     constexpr int64_t kRow = RightMatrix<T>::kColumns;
     alignas(64) T sums[W * kRow];  // of a vector of units
     const Gates<T> at = gates(p, nullptr, 0);
     for (int64_t v = 0; v < G * ceil_div(units(p), W); ++v) {
       const int64_t g = v % G, u = v / G, unit = first_unit(p) + u * W, row = g * hidden_ + unit;
       const int64_t n = min(W, hidden_ - unit);
-      a.multiply_panel(b, n, {w + row * k, k}, {nullptr, 0}, {sums, kRow}, kNothingSoon);
+      const S* next = asks ? rows_after(p, v, w, k) : nullptr;
+      a.multiply_panel(b, n, {w + row * k, k}, {nullptr, 0}, {sums, kRow},
+                       [&](int64_t r, int count, const void**) __attribute__((always_inline)) {
+                         return with_part_of(next, W * k, k, r, count, n, Soon{});
+                       });
       const Vec<T> start = bias ? load(bias + row, n) : Vec<T>{};
       for (int64_t r = 0; r < rows; r += W) {
         Vec<T> lanes[W];

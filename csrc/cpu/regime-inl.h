@@ -1,16 +1,20 @@
 // What a pass does depends on how much there is to do: the limits, measured (docs/performance.md), what
 // follows from them forward, and how threads share.
 #pragma once
-#include "cpu/simd-inl.h"
+#include "cpu/bfloat16-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
 // A core's L2 cache; and weights of more bytes than stay in L3, where inputs and outputs pass too.
 constexpr int64_t kL2Bytes = 1 << 20, kManyBytes = 16 << 20;
 
-// So many bytes of weights as they lie come from memory, since other things use L3 as well: dot products then ask
-// for the rows they use next. Of fewer, asking costs up to 15%.
-constexpr int64_t kFromMemoryBytes = 12 << 20;
+// So many bytes of weights as they lie come from L3, and so many from memory, since other things use L3 as well:
+// products then ask for those they use next. Where few rows leave no time to wait for L3, or two threads wait for it,
+// asking costs up to 15%.
+constexpr int64_t kFromL3Bytes = 3 << 19, kFromMemoryBytes = 12 << 20;
+
+// Rows that a dot product has at a time.
+constexpr int kRowsAtOnce = kRegisters == 32 ? 3 : 2;
 
 // Of the next step's input and output: less gains nothing (an RNN loses 1-2%), and more of each would leave the
 // L2 cache again before it is used, as would what is asked for before so many bytes of weights pass by.
@@ -18,7 +22,10 @@ constexpr int64_t kWorthAskingBytes = 32 * 1024, kMostBytes = 256 * 1024,
                   kPassingBytes = 256 * 1024;
 
 // Up to so many rows of k elements, packing weights costs more than it saves.
-FR_FN bool few_rows(int64_t rows, int64_t k) { return rows <= max(7, min(k / 12, 24)); }
+constexpr int64_t kMostFewRows = 24;
+FR_FN bool few_rows(int64_t rows, int64_t k) {
+  return rows <= max(7, min(k / (kAmx ? 12 : 8), kMostFewRows));
+}
 
 // Backward vectors run along the rows of the weights: as they lie they are as good as packed, but for
 // what a panel spares the caches, which is little where it is read in few steps.
@@ -55,10 +62,13 @@ struct ForwardPlan {
   bool by_units;  // threads share the units, or there is one thread
   Weights weights;
   Input input;
-  int64_t block_rows;  // of a block made ahead
-  bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
-  bool one_sum;        // tiles add the state's part to the input's
-  bool from_memory;    // that is where weights come from
+  int64_t block_rows;         // of a block made ahead
+  bool one_block;             // a panel of weight_ih is then packed when it is used, if at all
+  bool one_sum;               // tiles add the state's part to the input's
+  bool from_l3, from_memory;  // whether weights come from there, for one thread and for all
+
+  // Whether products of so many rows ask for the weights, as they lie, that they use next.
+  bool asks(int64_t rows) const { return from_memory || (from_l3 && rows > kRowsAtOnce); }
 };
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`. `lanes`: of a
@@ -88,12 +98,16 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
   constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
   const int64_t bytes = in_bytes > 4 * kL2Bytes ? 4 * kL2Bytes : kBlockBytes;
   const int64_t block = min(rows, max(kBlockRows, max(batch, bytes / row_bytes)));
+  // What is read before any of it is read again.
+  const int64_t at_once =
+      input == Input::kJoined ? in_bytes + out_bytes : max(given ? 0 : in_bytes, out_bytes);
   return {by_units || apart,
           weights,
           input,
           block,
           input == Input::kAhead && block == rows,
           input == Input::kJoined || (apart && !by_units),
+          kWide && threads == 1 && at_once >= kFromL3Bytes,
           (given ? 0 : in_bytes) + out_bytes >= kFromMemoryBytes};
 }
 

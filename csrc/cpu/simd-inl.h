@@ -31,7 +31,7 @@ using AllLanes = std::integral_constant<int64_t, kLanes<T>>;
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-FR_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+FR_FN constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 FR_FN constexpr int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 FR_FN constexpr int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 
