@@ -18,6 +18,8 @@ from .problem import TOLERANCES, difference, make_problem
 from .results import Report, Row, caption, environment
 from .timing import Run, fastest_half, measure, timing_conditions
 
+PEAK = "peak"
+MULTIPLY_ADDS = 20_000  # of all sums: a tenth of a millisecond
 COMMANDS = ("run", "compare", "table", "plot")
 
 
@@ -108,12 +110,14 @@ def measure_point(
         for name, run in runs.items()
         if name != TORCH.name
     }
-    # Of this moment: the clock may change and a neighbour may come between two points.
-    peak = _C.peak_gflops() if device == "cpu" and dtype == torch.float32 else None
+    # In turn with them, since the clock may change and a neighbour may come at any moment.
+    if has_peak := device == "cpu" and dtype == torch.float32:
+        runs[PEAK] = lambda: _C.multiply_adds(MULTIPLY_ADDS)
     with timing_conditions(point.training):
         samples = measure(runs, seconds)
     rounds = len(samples[TORCH.name])
     times = {name: fastest_half(values) for name, values in samples.items()}
+    peak = _C.multiply_adds(MULTIPLY_ADDS) / times.pop(PEAK) / 1e9 if has_peak else None
     return Row(point, times, rounds, differences, peak)
 
 

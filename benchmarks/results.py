@@ -34,7 +34,7 @@ class Row:
         seconds: a call, by contestant: the median of the fastest half of the samples.
         rounds: samples taken of each contestant.
         difference: of each contestant's results from torch's (`problem.difference`).
-        peak: GF/s that one thread's multiply-adds reached just before; None on a device.
+        peak: GF/s that one thread's multiply-adds reached in turn with them; None on a device.
     """
 
     point: Point

@@ -94,14 +94,15 @@ void set_cpu_isa(const std::string& wanted) {
                         " (compiled, and supported by this CPU), but got '" + wanted + "'");
 }
 
+int64_t multiply_adds(int64_t times) { return cpu::kernels().f32.multiply_adds(times); }
+
 // The best of some tries of a millisecond or so.
 double peak_gflops() {
   using Clock = std::chrono::steady_clock;
-  const auto saturate = cpu::kernels().f32.saturate;
   double best = 0;
   for (int i = 0; i < 40; ++i) {
     const auto start = Clock::now();
-    const int64_t flops = saturate(1000);
+    const int64_t flops = multiply_adds(100'000);
     const std::chrono::duration<double, std::nano> time = Clock::now() - start;
     best = std::max(best, static_cast<double>(flops) / time.count());
   }
@@ -122,10 +123,12 @@ PYBIND11_MODULE(_C, module) {
       "Instruction set in use; it obeys ATEN_CPU_CAPABILITY at start.");
   module.def("set_cpu_isa", &set_cpu_isa, py::arg("name"),
              "Uses another of available_cpu_isas(); raises ValueError for any other name.");
-  module.def(
-      "peak_gflops", &peak_gflops, py::call_guard<py::gil_scoped_release>(),
-      "GF/s of one thread's float32 tile, the instruction set in use, operands in the L1 cache; "
-      "measured anew.");
+  module.def("peak_gflops", &peak_gflops, py::call_guard<py::gil_scoped_release>(),
+             "GF/s of one thread's float32 multiply-adds of registers, the instruction set in use; "
+             "measured anew.");
+  module.def("multiply_adds", &multiply_adds, py::arg("times"),
+             py::call_guard<py::gil_scoped_release>(),
+             "What `peak_gflops` measures, so many times; returns the floating-point operations.");
   module.def(
       "available_cpu_isas", [] { return names(cpu::available_isas()); },
       "Instruction sets that were compiled and that this CPU supports.");

@@ -171,9 +171,11 @@ def test_set_cpu_isa() -> None:
 
 
 def test_peak_is_one_of_a_core() -> None:
+    lanes = {"generic": 4, "avx2": 8}
     for isa in _C.available_cpu_isas():
         _C.set_cpu_isa(isa)
-        assert 1 < _C.peak_gflops() < 1000  # 2 x 16 lanes x 2 units x 5 GHz: 320
+        assert 1 < _C.peak_gflops() < 2 * lanes.get(isa, 16) * 2 * 6  # two units, 6 GHz
+        assert 0 < 2 * _C.multiply_adds(1) == _C.multiply_adds(2)
 
 
 def test_set_cpu_isa_names_what_it_expected() -> None:

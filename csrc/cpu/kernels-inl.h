@@ -49,9 +49,9 @@ void linear_backward(const LinearBackward<T>& args) {
 }
 
 template <class T>
-constexpr Kernels<T> kKernels = {forward<T, T>,      packed_size<T>, pack<T>,
-                                 backward<T>,        second<T>,      linear<T>,
-                                 linear_backward<T>, saturate<T>};
+constexpr Kernels<T> kKernels = {forward<T, T>,      packed_size<T>,  pack<T>,
+                                 backward<T>,        second<T>,       linear<T>,
+                                 linear_backward<T>, multiply_adds<T>};
 
 }  // namespace
 

@@ -111,7 +111,7 @@ struct Kernels {
   void (*second)(int cell, const Second<T>&);
   void (*linear)(const Linear<T>&);
   void (*linear_backward)(const LinearBackward<T>&);
-  int64_t (*saturate)(int64_t times);  // peak-inl.h
+  int64_t (*multiply_adds)(int64_t times);  // peak-inl.h
 };
 
 // Where bfloat16 is stored: without xg, packed weights and own_tape.

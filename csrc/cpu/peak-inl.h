@@ -1,25 +1,39 @@
-// What bounds every product here: the tile with both operands in the L1 cache.
+// What bounds every product here: multiply-adds of registers.
 #pragma once
-#include "cpu/matrix-inl.h"
+#include "cpu/tile-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
-// Runs the tile so many times and returns the floating-point operations it did. Everything is in the L1 cache:
-// beside multiply-adds only the way of a sum to out bounds it, and what another program leaves of the core. An
-// unrolled loop walks along its panel of 16 KB; in any other every k reads the same row.
+// Hides what a register holds.
+template <class V>
+FR_FN void hide(V& value) {
+#if defined(__x86_64__)
+  asm("" : "+v"(value));
+#elif defined(__aarch64__)
+  asm("" : "+w"(value));
+#else
+  asm("" : "+m"(value));
+#endif
+}
+
+// Adds products to so many sums that none waits for itself, so many times, and returns the floating-point
+// operations that it did. No memory is read: of what another program leaves of the core, its multipliers alone
+// bound it.
 template <class T>
-int64_t saturate(int64_t times) {
-  constexpr int V = RightMatrix<T>::V, R = kTileRows<V>, N = 2;
-  constexpr int64_t k = kSummands, kRow = V * kLanes<T>;
-  constexpr bool kWalks = kUnrolled > 1;
-  alignas(64) T a[R * k] = {}, panel[kWalks ? k * kRow : kRow] = {}, out[R * kRow];
-  const Term<T> term{{a, k}, {panel, kWalks ? kRow : 0}, k}, terms[N] = {term, term};
+int64_t multiply_adds(int64_t times) {
+  constexpr int kSums = kRegisters == 32 ? 24 : 12;
+  Vec<T> sum[kSums] = {}, a = {}, b = {};
   for (int64_t i = 0; i < times; ++i) {
-    tile<R, V, false>(terms, N, {nullptr, 0}, {out, kRow}, Soon{});
-    // May read the result and change the operands, as far as the compiler knows.
-    asm volatile("" ::"r"(a), "r"(panel), "r"(out) : "memory");
+    repeat<kSums>([&](auto s) __attribute__((always_inline)) {
+      hide(a);
+      hide(sum[s]);
+      multiply_add<T>(a, b, sum[s]);
+    });
   }
-  return times * 2 * N * R * k * kRow;
+  Vec<T> total{};
+  repeat<kSums>([&](auto s) __attribute__((always_inline)) { total += sum[s]; });
+  asm volatile("" ::"m"(total));
+  return times * 2 * kSums * kLanes<T>;
 }
 
 }  // namespace fused_rnn::cpu::FUSED_RNN_ISA
