@@ -81,7 +81,6 @@ class GatePanels {
   template <class S>
   __attribute__((noinline)) void dots_of(int64_t p, int64_t rows, const Summand<T, S>* summands,
                                          int count, bool asks, Rows<T> out) const {
-    constexpr int64_t kMostParts = kVectorBytes / 16;  // of less than a line they would overlap
     const int64_t parts = min(kMostParts, ceil_div(rows, kRowsAtOnce));
     const bool whole = full(p);
     Dot<S> dot[kMaxTerms];
@@ -103,20 +102,15 @@ class GatePanels {
         dot[i].next = asks ? rows_after(p, v, of.w, of.k) : nullptr;
       }
       for (int64_t r = 0, part = 0; r < rows; r += kRowsAtOnce, ++part) {
-        const bool more = dot[0].next && part < parts;
-        with_constant<kRowsAtOnce>(
-            min(kRowsAtOnce, rows - r), [&](auto n) __attribute__((always_inline)) {
-              Vec<T> sum[n];
-              with_constant<kMostParts + 1>(more ? parts + 1 : 1,
-                                            [&](auto asked) __attribute__((always_inline)) {
-                                              dots<n, asked - 1>(dot, count, sum);
-                                            });
-              for (int i = 0; i < n; ++i)
-                store(out.data + (r + i) * out.row + v * W, bias + sum[i]);
-            });
+        const int64_t asked = dot[0].next && part < parts ? parts : 0;
+        const Rows<T> at{out.data + r * out.row + v * W, out.row};
+        with_constant<kRowsAtOnce>(min(kRowsAtOnce, rows - r),
+                                   [&](auto n) __attribute__((always_inline)) {
+                                     leave_dots<n>(dot, count, asked, bias, at);
+                                   });
         for (int i = 0; i < count; ++i) {
           dot[i].a.data += kRowsAtOnce * dot[i].a.row;
-          if (more) dot[i].next += W * dot[i].k / parts;
+          if (asked) dot[i].next += W * dot[i].k / parts;
         }
       }
     }
@@ -151,6 +145,19 @@ class GatePanels {
   }
 
  private:
+  static constexpr int64_t kMostParts =
+      kVectorBytes / 16;  // of less than a line they would overlap
+
+  // out[R] = bias + the dot products, beside which one of so many parts is asked for (0: none).
+  template <int R, class S>
+  FR_FN static void leave_dots(const Dot<S>* dot, int count, int64_t parts, Vec<T> bias,
+                               Rows<T> out) {
+    Vec<T> sum[R];
+    with_constant<kMostParts + 1>(
+        parts + 1, [&](auto v) __attribute__((always_inline)) { dots<R, v - 1>(dot, count, sum); });
+    for (int r = 0; r < R; ++r) store(out.data + r * out.row, bias + sum[r]);
+  }
+
   bool full(int64_t p) const { return units(p) == kUnits * W; }
 
   // The row of a matrix, or the value of a bias, behind lane j of vector v of panel p; behind lanes
