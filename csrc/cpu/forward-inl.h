@@ -212,7 +212,7 @@ class ForwardPass {
       if (adds_up) {
         apply_cell(panels_, p, first, waiting, Gates<T>{}, recurrent, place);
       } else {
-        const Gates<T> x = joined() ? panels_.gates(p, inputs, row) : x_part(p, first, place);
+        const Gates<T> x = x_gates(p, first, inputs, row, place);
         apply_cell(panels_, p, first, waiting, x, recurrent, place);
       }
       first += waiting;
@@ -222,7 +222,6 @@ class ForwardPass {
   void scalar_panel(int64_t p, int64_t n, const Place<T, S>& place) {
     constexpr int64_t kRows = RightMatrix<S>::kColumns;
     alignas(64) T sums[kRows * V * W], inputs[kRows * V * W];
-    const auto gates = [&](T* made) { return panels_.gates(p, made, V * W); };
     for (int64_t b = 0, r = 0; r < n; ++b, r += kRows) {
       const int64_t count = min(kRows, n - r);
       const bool asks = b == 0 && plan_.asks(n);
@@ -232,8 +231,8 @@ class ForwardPass {
         panels_.scalars_of(p, count, columns_x_, b, f_.weight_ih, f_.in, f_.bias_ih, asks,
                            {inputs, V * W});
       }
-      const Gates<T> x = joined() ? gates(inputs) : x_part(p, r, place);
-      apply_cell(panels_, p, r, count, x, gates(sums), place);
+      const Gates<T> x = x_gates(p, r, inputs, V * W, place);
+      apply_cell(panels_, p, r, count, x, panels_.gates(p, sums, V * W), place);
     }
   }
 
@@ -246,9 +245,7 @@ class ForwardPass {
     const bool adds_up = Cell::kSameGates && joined();
     panels_.dots_of(p, n, summands, adds_up ? 2 : 1, plan_.asks(n), of_h);
     if (joined() && !adds_up) panels_.dots_of(p, n, summands + 1, 1, plan_.asks(n), of_x);
-    const Gates<T> x = adds_up    ? Gates<T>{}
-                       : joined() ? panels_.gates(p, inputs, V * W)
-                                  : x_part(p, 0, place);
+    const Gates<T> x = adds_up ? Gates<T>{} : x_gates(p, 0, inputs, V * W, place);
     apply_cell(panels_, p, 0, n, x, panels_.gates(p, sums, V * W), place);
   }
 
@@ -260,6 +257,12 @@ class ForwardPass {
     const int64_t H = p_.hidden, row = panels_.row();
     if (!f_.xg) return panels_.gates(p, xg_rows(p, r, place).data, row);
     return {place.xg + r * G * H + panels_.first_unit(p), H, W, G * H};
+  }
+
+  // The input's gates of rows from r on: `made` in their tiles, in rows so far apart, or before.
+  FR_FN Gates<T> x_gates(int64_t p, int64_t r, const T* made, int64_t row,
+                         const Place<T, S>& place) const {
+    return joined() ? panels_.gates(p, made, row) : x_part(p, r, place);
   }
 
   const Forward<T, S>& f_;

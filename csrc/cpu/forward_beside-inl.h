@@ -65,9 +65,7 @@ void ForwardPass<Cell, T, S>::panels_beside(Range panels, bool reverse, int64_t 
         tile<width>(count, terms + 2 - num_terms, num_terms, start, {sums, row},
                     WithWork<decltype(cell)>{soon, &cell});
         cell.do_some(cell.left());
-        const Gates<T> from_x = adds_up    ? Gates<T>{}
-                                : joined() ? panels_.gates(p, inputs, row)
-                                           : x_part(p, r, place);
+        const Gates<T> from_x = adds_up ? Gates<T>{} : x_gates(p, r, inputs, row, place);
         cell.wait(p, r, count, from_x, panels_.gates(p, sums, row));
       });
     });

@@ -94,10 +94,9 @@ class GatePanels {
       for (int i = 0; i < count; ++i) {
         const Summand<T, S>& of = summands[i];
         bias += this->bias(p, v, of.bias);
-        dot[i].weights = of.w + row_behind(p, v, 0) * of.k;
-        if (!whole) {
-          for (int j = 0; j < W; ++j) listed[i][j] = of.w + row_behind(p, v, j) * of.k;
-        }
+        const auto row = any_rows(p, v, of.w, of.k);
+        dot[i].weights = row(0);
+        for (int j = 0; !whole && j < W; ++j) listed[i][j] = row(j);
         dot[i].a.data = of.a.data;
         dot[i].next = asks ? rows_after(p, v, of.w, of.k) : nullptr;
       }
