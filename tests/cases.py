@@ -231,6 +231,11 @@ REGIME_CASES = [
     Case("lstm", hidden_size=32, steps=20, batch=3),
     Case("lstm", input_size=900, hidden_size=700, steps=3, batch=5),
     Case("lstm", input_size=900, hidden_size=700, steps=20, batch=5),
+    # Where a core reads L3 slowly, the state's weights as they lie: the input ahead in two blocks,
+    # in one.
+    Case("gru", hidden_size=400, steps=30, batch=3),
+    Case("rnn_tanh", input_size=20, hidden_size=640, steps=25, batch=1),
+    _ragged("lstm", 3, 26, hidden_size=800, proj_size=128),
     # On AVX2, by one thread: the input ahead in two blocks, in one, and a step a block; panels that
     # tiles ask for, backward too (450 is no multiple of 8: the weights are packed there).
     _ragged("lstm", *range(1, 10), *9 * [9], input_size=130, hidden_size=130),

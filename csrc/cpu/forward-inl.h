@@ -91,8 +91,8 @@ class ForwardPass {
 
  private:
   int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
-  bool packed() const { return plan_.weights == Weights::kPacked; }
-  bool as_scalars() const { return plan_.weights == Weights::kAsScalars; }
+  bool packed() const { return plan_.weight_hh == Weights::kPacked; }
+  bool as_scalars() const { return plan_.weight_hh == Weights::kAsScalars; }
   bool joined() const { return plan_.input == Input::kJoined; }
   bool ahead() const { return plan_.input == Input::kAhead; }
 
@@ -107,7 +107,7 @@ class ForwardPass {
     }
     const Summand<T, S> x{{f_.input + block_row * in, in}, f_.weight_ih, in, f_.bias_ih};
     for (int64_t p = panels.first; p < panels.last; ++p) {
-      if (!packed()) {
+      if (plan_.weight_ih != Weights::kPacked) {
         panels_.dots_of(p, count, &x, 1, plan_.asks(count),
                         Rows<T>{xg_ + p * V * W, panels_.row()});
         continue;

@@ -14,18 +14,19 @@ class ForwardWeights {
       : f_(args),
         out_(args.problem.out),
         panels_(panels),
-        adds_up_(plan.weights == Weights::kPacked && plan.one_sum),
-        packs_(plan.weights == Weights::kPacked && !args.packed_hh),
-        in_passing_(plan.one_block),
-        packed_in_(packs_ && !in_passing_ && plan.input != Input::kGiven ? to_depth<S>(args.in)
-                                                                         : 0),
-        panel_(Panels::stride(packed_in_ + (packs_ ? to_depth<S>(out_) : 0))),
+        adds_up_(plan.weight_hh == Weights::kPacked && plan.one_sum),
+        packs_ih_(plan.weight_ih == Weights::kPacked && plan.input != Input::kGiven &&
+                  !args.packed_ih),
+        packs_hh_(plan.weight_hh == Weights::kPacked && !args.packed_hh),
+        in_passing_(packs_ih_ && plan.one_block),
+        packed_in_(packs_ih_ && !in_passing_ ? to_depth<S>(args.in) : 0),
+        panel_(Panels::stride(packed_in_ + (packs_hh_ ? to_depth<S>(out_) : 0))),
         packed_(panels.count() * panel_),
-        bias_(plan.weights == Weights::kPacked ? 2 * panels.row() : 0) {}
+        bias_(plan.weight_ih == Weights::kPacked ? 2 * panels.row() : 0) {}
 
   // Where weights are packed in passing, a panel of weight_ih for each thread of a team of `count`.
   void allocate(int count) {
-    if (in_passing_ && packs_) passing_.allocate(count * input_stride());
+    if (in_passing_) passing_.allocate(count * input_stride());
   }
   S* passing(int thread) { return offset<S>(passing_, thread * input_stride()); }
 
@@ -33,7 +34,8 @@ class ForwardWeights {
     for (int64_t p = panels.first; p < panels.last; ++p) {
       if (bias_) pack_bias(p);
       if (packed_in_) panels_.pack(p, f_.weight_ih, f_.in, packed_ + p * panel_);
-      if (packs_) panels_.pack(p, f_.problem.weight_hh, out_, packed_ + p * panel_ + state_at(p));
+      if (packs_hh_)
+        panels_.pack(p, f_.problem.weight_hh, out_, packed_ + p * panel_ + state_at(p));
     }
   }
 
@@ -75,8 +77,8 @@ class ForwardWeights {
   const Forward<T, S>& f_;
   const int64_t out_;
   const Panels& panels_;
-  const bool adds_up_, packs_;  // packs_: this call packs the weights
-  const bool in_passing_;       // weight_ih a panel at a time, when it is used
+  const bool adds_up_, packs_ih_, packs_hh_;  // packs: this call does
+  const bool in_passing_;                     // weight_ih a panel at a time, when it is used
   const int64_t packed_in_, panel_;
   Buffer<S> passing_;  // [threads][depth of in][V][W]
   Buffer<S> packed_;   // [panels]([packed_in][V][W], then [out][V][W]), if this call packs

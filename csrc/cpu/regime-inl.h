@@ -46,6 +46,14 @@ FR_FN bool bound_by_weights(int64_t batch, int64_t bytes, int64_t multiplication
   return batch <= kFewSequences || (batch < kManySequences && bytes > kManyBytes);
 }
 
+// Intel's CPUs with AMX: L3 holds hundreds of megabytes, and a core reads it at 25-28 GB/s in any order. Then packing
+// gains nothing for a weight [..][k] that is read in so few steps, if no vector of it lies in two lines.
+inline bool has_large_slow_l3() { return current_isa() == Isa::kAmx; }
+inline bool as_good_as_packed(int64_t batch, int64_t steps, int64_t k, int64_t bytes) {
+  return has_large_slow_l3() && batch <= (kAmx ? 1 : kFewSequences) && steps <= 64 && k % 16 == 0 &&
+         bytes >= kFromL3Bytes;
+}
+
 enum class Weights {
   kPacked,     // in this call or by `prepack`
   kAsVectors,  // as they lie, in dot products
@@ -60,7 +68,7 @@ enum class Input {
 
 struct ForwardPlan {
   bool by_units;  // threads share the units, or there is one thread
-  Weights weights;
+  Weights weight_ih, weight_hh;
   Input input;
   int64_t block_rows;         // of a block made ahead
   bool one_block;             // a panel of weight_ih is then packed when it is used, if at all
@@ -77,14 +85,17 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
                                 bool prepacked, int64_t lanes, int64_t in_bytes, int64_t out_bytes,
                                 int64_t row_bytes, int64_t multiplications) {
   const bool several_steps = rows > batch, few = few_rows(rows, k);
-  const Weights weights = prepacked                                    ? Weights::kPacked
-                          : !several_steps && fills_lanes(rows, lanes) ? Weights::kAsScalars
-                          : few                                        ? Weights::kAsVectors
-                                                                       : Weights::kPacked;
-  const bool by_units = few || weights == Weights::kAsScalars ||
+  const Weights weight_ih = prepacked                                    ? Weights::kPacked
+                            : !several_steps && fills_lanes(rows, lanes) ? Weights::kAsScalars
+                            : few                                        ? Weights::kAsVectors
+                                                                         : Weights::kPacked;
+  const bool in_place = several_steps && !prepacked &&
+                        as_good_as_packed(batch, ceil_div(rows, max(batch, 1)), k, out_bytes);
+  const Weights weight_hh = in_place ? Weights::kAsVectors : weight_ih;
+  const bool by_units = few || weight_ih == Weights::kAsScalars ||
                         bound_by_weights(batch, in_bytes + out_bytes, multiplications);
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
-  const bool pays = several_steps || (weights == Weights::kPacked && !prepacked);
+  const bool pays = several_steps || (weight_ih == Weights::kPacked && !prepacked);
   // It also pays for one thread where the L2 cache has no room for both weights and the rows, and tiles ask for the
   // next panel; one_sum keeps the bits what they are with more threads. (Measured with as many inputs as units.)
   constexpr int64_t kJoinedBytes = (kVectorBytes == 32 ? 192 : 768) * 1024;  // of each weight
@@ -102,13 +113,14 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
   const int64_t at_once =
       input == Input::kJoined ? in_bytes + out_bytes : max(given ? 0 : in_bytes, out_bytes);
   return {by_units || apart,
-          weights,
+          weight_ih,
+          weight_hh,
           input,
           block,
           input == Input::kAhead && block == rows,
           input == Input::kJoined || (apart && !by_units),
           kWide && threads == 1 && at_once >= kFromL3Bytes,
-          (given ? 0 : in_bytes) + out_bytes >= kFromMemoryBytes};
+          !has_large_slow_l3() && (given ? 0 : in_bytes) + out_bytes >= kFromMemoryBytes};
 }
 
 struct Range {
