@@ -236,6 +236,9 @@ REGIME_CASES = [
     Case("gru", hidden_size=400, steps=30, batch=3),
     Case("rnn_tanh", input_size=20, hidden_size=640, steps=25, batch=1),
     _ragged("lstm", 3, 26, hidden_size=800, proj_size=128),
+    # Backward, weights as they lie, in parts of k, the last panel narrower: by sequences, by units.
+    Case("gru", hidden_size=336, steps=3, batch=9),
+    _ragged("lstm", 2, 1, 2, hidden_size=320, proj_size=208),
     # On AVX2, by one thread: the input ahead in two blocks, in one, and a step a block; panels that
     # tiles ask for, backward too (450 is no multiple of 8: the weights are packed there).
     _ragged("lstm", *range(1, 10), *9 * [9], input_size=130, hidden_size=130),

@@ -13,6 +13,7 @@ template <class Cell, class T, class S = T>
 class BackwardPass {
   static constexpr int W = kLanes<T>, G = Cell::kGates;
   static constexpr int64_t kPanel = RightMatrix<S>::kColumns;
+  static constexpr auto kNone = [](int64_t, int64_t, int, const void**) { return Soon{}; };
 
  public:
   explicit BackwardPass(const Backward<T, S>& args)
@@ -26,6 +27,7 @@ class BackwardPass {
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
+        sums_row_(weights_.in_parts() ? carry_row_ : kPanel),
         dr_row_(!Cell::kSameGates && a_.own_tape ? Cell::kTape * p_.hidden : gates_),
         own_dr_(Cell::kSameGates || a_.own_tape ? 0 : p_.rows * gates_),
         dr_(Cell::kSameGates ? a_.d_xg
@@ -40,7 +42,7 @@ class BackwardPass {
   int64_t shares() const { return max(step_shares(), ceil_div(G * p_.hidden, W)); }
 
   void allocate(int count) {
-    sums_.allocate(count * p_.batch * kPanel);
+    sums_.allocate(count * p_.batch * sums_row_);
     if (a_.d_weight_hh || a_.d_bias_hh) d_weight_hh_.allocate(count);
     if (a_.d_weight_hr) d_weight_hr_.allocate(count);
   }
@@ -56,7 +58,7 @@ class BackwardPass {
     count = static_cast<int>(min(count, step_shares()));
     if (thread >= count) return;
     const Team team{thread, count, share(p_.batch, thread, count),
-                    sums_ + thread * p_.batch * kPanel};
+                    sums_ + thread * p_.batch * sums_row_};
     const Range batch = by_units_ ? Range{0, p_.batch} : team.sequences;
     for (int64_t s = p_.num_steps - 1; s >= 0; --s) {
       const Step& step = p_.steps[s];
@@ -91,7 +93,7 @@ class BackwardPass {
   struct Team {
     int thread, count;
     Range sequences;  // this thread's, for what is done by sequences
-    T* sums;          // [batch][kPanel], this thread's
+    T* sums;  // [batch][sums_row], this thread's: a panel, or all where weight_hh is used as it lies
   };
   int64_t step_shares() const {
     return parts(by_units_, p_.batch, weights_.panels(), step_products());
@@ -128,89 +130,76 @@ class BackwardPass {
     }
   }
 
-  // sums[b][kPanel] = carry + dr_after @ weight_hh for panel p; sequences from go_on on end at
-  // this step. `soon` and `next` as in multiply_panel.
-  template <class F>
-  void state_gradient(int64_t p, int64_t first, int64_t end, int64_t go_on, const S* dr_after,
-                      T* sums, const F& soon, int64_t next = -1) {
-    const T* carry = carry_ + p * kPanel;
-    if (dr_after) {
-      weights_.multiply_panel(p, go_on - first, {dr_after + first * dr_row_, dr_row_},
-                              {carry + first * carry_row_, carry_row_},
-                              {sums + first * kPanel, kPanel}, soon, next);
+  // Calls use(p, sums) for these panels, from the last on if in reverse: row b of sums, sums_row_ apart, is carry +
+  // dr_after @ weight_hh there; sequences from go_on on end at this step. soon(p, ..) is as in multiply, where a panel is one product.
+  template <class F, class Use>
+  FR_FN void state_gradients(const Team& team, bool reverse, int64_t first, int64_t end,
+                             int64_t go_on, const S* dr_after, const F& soon, const Use& use) {
+    const Range mine = panels(team, weights_);
+    const int64_t count = mine.last - mine.first, going = dr_after ? go_on - first : 0;
+    const bool asks = weights_.asks_for_next(p_.threads, going);
+    const Rows<const S> dr{offset(dr_after, first * dr_row_), dr_row_};
+    const Rows<const T> carry{carry_ + first * carry_row_, carry_row_};
+    const Rows<T> sums{team.sums + first * sums_row_, sums_row_};
+    if (weights_.in_parts() && going > 0) {
+      weights_.multiply_in_parts(mine, going, dr, carry, sums);
     }
-    for (int64_t b = max(first, go_on); b < end; ++b) {
-      __builtin_memcpy(sums + b * kPanel, carry + b * carry_row_, kPanel * sizeof(T));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t p = nth(mine, i, reverse), column = p * kPanel;
+      T* panel = team.sums + (weights_.in_parts() ? column : 0);
+      if (!weights_.in_parts() && going > 0) {
+        const int64_t next = asks && i + 1 < count ? nth(mine, i + 1, reverse) : -1;
+        weights_.multiply_panel(
+            p, going, dr, {carry.data + column, carry.row}, sums,
+            [&](int64_t r, int n, const void** at)
+                __attribute__((always_inline)) { return soon(p, r, n, at); },
+            next);
+      }
+      for (int64_t b = first + going; b < end; ++b) {
+        __builtin_memcpy(panel + b * sums_row_, carry_ + b * carry_row_ + column,
+                         kPanel * sizeof(T));
+      }
+      use(p, panel);
     }
   }
 
   void plain_step(const Team& team, int64_t s, int64_t first, int64_t end, int64_t go_on,
                   const S* dr_after) {
-    const Range mine = panels(team, weights_);
-    const int64_t count = mine.last - mine.first;
-    const bool asks = weights_.asks_for_next(p_.threads, go_on - first);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t p = nth(mine, i, s & 1);
-      const int64_t next = asks && i + 1 < count ? nth(mine, i + 1, s & 1) : -1;
-      state_gradient(p, first, end, go_on, dr_after, team.sums, soon(s, first, p), next);
-      for (int64_t b = first; b < end; ++b) {
-        const S* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
-        cell(s, b, p, team.sums + b * kPanel, grad);
-      }
-    }
+    state_gradients(
+        team, s & 1, first, end, go_on, dr_after,
+        [&](int64_t p, int64_t r, int n, const void** at)
+            __attribute__((always_inline)) { return soon(s, first, p, r, n, at); },
+        [&](int64_t p, const T* sums) __attribute__((always_inline)) {
+          for (int64_t b = first; b < end; ++b) {
+            const S* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
+            cell(s, b, p, sums + b * sums_row_, grad);
+          }
+        });
   }
 
+  // With a projection (backward_projected-inl.h).
   void projected_step(const Team& team, int64_t s, int64_t first, int64_t end, int64_t go_on,
-                      const S* dr_after) {
-    const int64_t row = p_.steps[s].row;
-    const Range outs = panels(team, weights_), units = panels(team, projection_);
-    for (int64_t p = outs.first; p < outs.last; ++p) {
-      state_gradient(p, first, end, go_on, dr_after, team.sums, kNothingSoon);
-      for (int64_t b = first; b < end; ++b) {
-        const S* grad_output = offset(a_.grad_output, (row + b) * p_.out);
-        for (int64_t at = p * kPanel; at < min(out_, (p + 1) * kPanel); at += W) {
-          Vec<T> grad = load(team.sums + b * kPanel + at - p * kPanel);
-          if (grad_output) grad += load_from(grad_output, at, out_ - at);
-          store_to(d_out_ + (row + b) * p_.out, at, grad, out_ - at);
-        }
-      }
-    }
-    meet(team);
-    const Range own = by_units_ ? team.sequences : Range{first, end};
-    for (int64_t b = own.first; b < min(own.last, end); ++b) {
-      __builtin_memset(carry_ + b * carry_row_, 0, carry_row_ * sizeof(T));
-    }
-    for (int64_t p = units.first; p < units.last; ++p) {
-      projection_.multiply_panel(p, end - first, {d_out_ + (row + first) * p_.out, p_.out},
-                                 {nullptr, 0}, {team.sums + first * kPanel, kPanel},
-                                 soon(s, first, p));
-      for (int64_t b = first; b < end; ++b) cell(s, b, p, team.sums + b * kPanel, nullptr);
-    }
-  }
+                      const S* dr_after);
 
   // What `cell` reads and writes once for panel p and `count` sequences, from the r-th after `first` on.
-  FR_FN auto soon(int64_t s, int64_t first, int64_t p) const {
+  FR_FN Soon soon(int64_t s, int64_t first, int64_t p, int64_t r, int count,
+                  const void** at) const {
     static_assert(Cell::kTape + G + 4 <= kSoonRows);
     const bool on_tape = static_cast<const void*>(a_.d_xg) == a_.own_tape;
-    return [=, this](int64_t r, int count, const void** at) __attribute__((always_inline)) {
-      const int64_t H = p_.hidden, unit = p * kPanel;
-      int64_t n = 0;
-      for (int64_t b = first + r; b < first + r + count; ++b) {
-        const int64_t row = p_.steps[s].row + b;
-        for (int k = 0; k < Cell::kTape; ++k)
-          at[n++] = a_.tape + (row * Cell::kTape + k) * H + unit;
-        if (a_.grad_output && !p_.weight_hr) at[n++] = address_in(a_.grad_output, row * H + unit);
-        if (Cell::kHasC) at[n++] = before(a_.cells, p_.c_0, H, s, b) + unit;
-        if (Cell::kReadsBefore) {
-          at[n++] = address_in(before(a_.output, p_.h_0, p_.out, s, b), unit);
-        }
-        if (Cell::kReadsAfter) at[n++] = address_in(a_.output, row * H + unit);
-        for (int g = 0; !on_tape && g < G; ++g) {
-          at[n++] = address_in(a_.d_xg, (row * G + g) * H + unit);
-        }
+    const int64_t H = p_.hidden, unit = p * kPanel;
+    int64_t n = 0;
+    for (int64_t b = first + r; b < first + r + count; ++b) {
+      const int64_t row = p_.steps[s].row + b;
+      for (int k = 0; k < Cell::kTape; ++k) at[n++] = a_.tape + (row * Cell::kTape + k) * H + unit;
+      if (a_.grad_output && !p_.weight_hr) at[n++] = address_in(a_.grad_output, row * H + unit);
+      if (Cell::kHasC) at[n++] = before(a_.cells, p_.c_0, H, s, b) + unit;
+      if (Cell::kReadsBefore) at[n++] = address_in(before(a_.output, p_.h_0, p_.out, s, b), unit);
+      if (Cell::kReadsAfter) at[n++] = address_in(a_.output, row * H + unit);
+      for (int g = 0; !on_tape && g < G; ++g) {
+        at[n++] = address_in(a_.d_xg, (row * G + g) * H + unit);
       }
-      return Soon{at, n, min(kPanel, H - unit) * static_cast<int64_t>(sizeof(T))};
-    };
+    }
+    return {at, n, min(kPanel, H - unit) * static_cast<int64_t>(sizeof(T))};
   }
 
   // The cell's backward step for the units of panel p, whose dh is sums plus grad.
@@ -265,14 +254,14 @@ class BackwardPass {
   // d_h_0 of the sequences that start at the step whose gates' gradients are dr (null: no step).
   void finish(const Team& team, int64_t first, int64_t end, const S* dr) {
     if (!a_.d_h_0 || first >= end) return;
-    const Range mine = panels(team, weights_);
-    for (int64_t p = mine.first; p < mine.last; ++p) {
-      state_gradient(p, first, end, dr ? end : first, dr, team.sums, kNothingSoon);
-      for (int64_t b = first; b < end; ++b) {
-        const int64_t column = p * kPanel, n = min(kPanel, out_ - column);
-        __builtin_memcpy(a_.d_h_0 + b * out_ + column, team.sums + b * kPanel, n * sizeof(T));
-      }
-    }
+    state_gradients(team, false, first, end, end, dr, kNone,
+                    [&](int64_t p, const T* sums) __attribute__((always_inline)) {
+                      const int64_t column = p * kPanel, n = min(kPanel, out_ - column);
+                      for (int64_t b = first; b < end; ++b) {
+                        T* d_h_0 = a_.d_h_0 + b * out_ + column;
+                        __builtin_memcpy(d_h_0, sums + b * sums_row_, n * sizeof(T));
+                      }
+                    });
   }
 
   const Backward<T, S>& a_;
@@ -284,6 +273,7 @@ class BackwardPass {
   RightMatrix<S> projection_;  // weight_hr
   const int64_t carry_row_;
   Buffer<T> carry_;  // [batch][carry_row]
+  const int64_t sums_row_;
   // The gradients of r, of rows dr_row_ apart: those of x where the cell has them equal, else in the
   // tape where it may be written over, else in memory of their own.
   const int64_t dr_row_;
@@ -291,7 +281,7 @@ class BackwardPass {
   S* const dr_;
   Buffer<S> d_out_;   // [rows][out], the whole gradient of a projected h
   Buffer<S> hidden_;  // [rows][hidden], h before the projection
-  Buffer<T> sums_;    // [threads][batch][V][W]
+  Buffer<T> sums_;    // [threads][batch][sums_row]
   Barrier barrier_;
   OuterProduct<S> d_weight_hh_, d_weight_hr_;
 };

@@ -12,7 +12,7 @@ class RightMatrix {
   using T = Sum<S>;
 
  public:
-  static constexpr int V = kRegisters == 32 ? 4 : 2;
+  static constexpr int V = kMatrixVectors;
   static constexpr int64_t W = kLanes<T>, kColumns = V * W;  // of a panel
 
   // With the matrix, [k][columns], it is used as it lies, if its panels end where its columns do.
@@ -24,6 +24,8 @@ class RightMatrix {
         packed_(matrix_ ? 0 : panels_ * to_depth<S>(k) * kColumns) {}
 
   int64_t panels() const { return panels_; }
+  // Whether it is used as it lies, and so large that its panels, read one by one, would not come from L2.
+  bool in_parts() const { return matrix_ && k_ * columns_ * int64_t{sizeof(S)} >= kL2Bytes / 2; }
   bool asks_for_next(int threads, int64_t rows) const {
     return !matrix_ && asks_for_next_panel(threads, rows, k_ * columns_ * int64_t{sizeof(S)});
   }
@@ -69,10 +71,45 @@ class RightMatrix {
     });
   }
 
+  // The same for some panels of a matrix that is used as it lies, which all take a part of k before the next, and ask for
+  // that where they are all: so its rows are read from end to end. Rows of init and out are whole ones.
+  __attribute__((noinline)) void multiply_in_parts(Range panels, int64_t rows, Rows<const S> a,
+                                                   Rows<const T> init, Rows<T> out) const {
+    constexpr int64_t kBytes = 128 * 1024, kFewest = 64;
+    const int64_t row_bytes = columns_ * static_cast<int64_t>(sizeof(S));
+    const int64_t most = min(max(kFewest, kBytes / max(row_bytes, 1)), kSummands);
+    int64_t first = 0;
+    do {
+      const int64_t n = min(most, k_ - first), after = first + n;
+      const S *part = matrix_ + first * columns_, *next = part + n * columns_;
+      const bool asks = after < k_ && panels.last - panels.first == panels_;
+      const int64_t of_next = min(most, k_ - after) * columns_ / max(panels_, 1);
+      const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
+      for (int64_t p = panels.first; p < panels.last; ++p) {
+        const int64_t column = p * kColumns;
+        const S* asked = asks ? next + p * of_next : nullptr;
+        with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
+          for_tiles(kTileRows<v>, rows, [&](int64_t r, int count) __attribute__((always_inline)) {
+            const Term<S> term{{a.data + r * a.row + first, a.row}, {part + column, columns_}, n};
+            tile<v>(count, &term, 1, {offset(start.data, r * start.row + column), start.row},
+                    {out.data + r * out.row + column, out.row},
+                    with_part_of(asked, of_next, n, r, count, rows, Soon{}));
+          });
+        });
+      }
+      first = after;
+    } while (first < k_);
+  }
+
   // out[rows][columns] = init + a[rows][k] @ the matrix; out may be of pairs.
   template <class Out>
   void multiply_all(int64_t rows, const S* a, Rows<const T> init, Out* out) const {
     constexpr bool kDirect = std::is_same_v<Out, T>;
+    if constexpr (kDirect) {
+      if (in_parts()) {
+        return multiply_in_parts({0, panels_}, rows, {a, k_}, init, {out, columns_});
+      }
+    }
     alignas(64) T edge[kTileRows<V> * kColumns];
     for (int64_t p = 0; p < panels_; ++p) {
       const int64_t column = p * kColumns, width = columns_ - column;

@@ -1,6 +1,6 @@
 // A pass in a parallel region; the recurrence in one, forward and backward.
 #pragma once
-#include "cpu/backward-inl.h"
+#include "cpu/backward_projected-inl.h"
 #include "cpu/forward_beside-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {

@@ -17,6 +17,11 @@ constexpr int kTileRows = kAmx               ? kMaxRows
                                                 : V == 2 ? 6
                                                          : 8);
 
+// Vectors of columns in a panel of a matrix (matrix-inl.h), which may be used as it lies; and whether such a panel has
+// an unrolled loop as well. With 16 registers gcc 12 would leave a sum in memory.
+constexpr int kMatrixVectors = kRegisters == 32 ? 4 : 2;
+constexpr bool kUnrollsInPlace = kUnrolled > 1 && kRegisters == 32;
+
 // Of a number of vectors that is no constant.
 FR_FN constexpr int64_t tile_rows(int64_t v) {
   constexpr int kRows[] = {kTileRows<1>, kTileRows<2>, kTileRows<3>, kTileRows<4>};
@@ -128,15 +133,35 @@ __attribute__((noinline)) void tile(const Term<S, kStep>* terms, int num_terms,
       upper += k * kStep;
       panel.data += k * panel.row;
     };
-    const auto add = [&](auto j) __attribute__((always_inline)) {  // the j-th k from here on
-      add_product([&](int r) __attribute__((always_inline)) { return row(r)[j * kStep]; },
-                  panel.data + j * V * W, sum);
+    const auto add = [&](auto j,
+                         const S* b) __attribute__((always_inline)) {  // the j-th k from here on
+      add_product([&](int r) __attribute__((always_inline)) { return row(r)[j * kStep]; }, b, sum);
     };
     const auto add_products = [&](int64_t n) __attribute__((always_inline)) {
       if (kUnrolled > 1 && panel.row == V * W) {
         const auto turn = [&]() __attribute__((always_inline)) {
-          repeat<kUnrolled>(add);
+          repeat<kUnrolled>([&](auto j)
+                                __attribute__((always_inline)) { add(j, panel.data + j * V * W); });
           advance(kUnrolled);
+        };
+        int64_t turns = n / kUnrolled;
+        if constexpr (kAsks && kAsksForNextPanel) {
+          for (; line && turns > 0; --turns) {
+            prefetch(line, kLinesATurn * kLineBytes);
+            line += soon.step;
+            turn();
+          }
+        }
+        for (; turns > 0; --turns) turn();
+        n %= kUnrolled;
+      } else if constexpr (kUnrollsInPlace && kStep == 1 && V == kMatrixVectors) {
+        const auto turn = [&]() __attribute__((always_inline)) {
+          repeat<kUnrolled>([&](auto j) __attribute__((always_inline)) {
+            add(j, panel.data);
+            panel.data += panel.row;
+          });
+          a.data += kUnrolled;
+          upper += kUnrolled;
         };
         int64_t turns = n / kUnrolled;
         if constexpr (kAsks && kAsksForNextPanel) {
@@ -150,7 +175,7 @@ __attribute__((noinline)) void tile(const Term<S, kStep>* terms, int num_terms,
         n %= kUnrolled;
       }
       for (; n > 0; --n) {
-        add(std::integral_constant<int, 0>{});
+        add(std::integral_constant<int, 0>{}, panel.data);
         advance(1);
       }
     };
