@@ -16,7 +16,7 @@ def header(contestants: list[str]) -> str:
     times = "".join(f"{name + ' us':>16}" for name in contestants)
     rates = f"{'GF/s':>8}{'% peak':>8}{'torch GF/s':>12}"
     best = f"{BEST:>22}" if len(contestants) > 2 else ""
-    return f"{'point':<{ID_WIDTH}}{times}{rates}{'torch/ours':>12}{best}"
+    return f"{'point':<{ID_WIDTH}}{times}{rates}{'torch/ours':>12}{'at peak':>9}{best}"
 
 
 def line(row: Row, contestants: list[str], threads: int) -> str:
@@ -27,11 +27,12 @@ def line(row: Row, contestants: list[str], threads: int) -> str:
     )
     share = row.share_of_peak(threads)
     percent = "-" if math.isnan(share) else f"{100 * share:.1f}"
+    limit = "-" if math.isnan(share) else f"{row.ratio() / share:.2f}"
     rates = f"{row.gflops(OURS):>8.1f}{percent:>8}{row.gflops(TORCH):>12.1f}"
     best = ""
     if len(contestants) > 2:
         best = f"{row.best_peer:>15}{row.ratio(BEST):>7.2f}"
-    return f"{row.point.id:<{ID_WIDTH}}{times}{rates}{row.ratio():>12.2f}{best}"
+    return f"{row.point.id:<{ID_WIDTH}}{times}{rates}{row.ratio():>12.2f}{limit:>9}{best}"
 
 
 def summary(report: Report) -> str:

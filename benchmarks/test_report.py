@@ -64,7 +64,10 @@ def test_share_of_peak_is_of_all_threads() -> None:
     gflop = INFERENCE.flops / 1e9
     assert row(INFERENCE, torch=1.0, peak=gflop).share_of_peak(2) == pytest.approx(0.5)
     assert math.isnan(row(INFERENCE, torch=1.0, peak=None).share_of_peak(1))
-    assert "50.0" in text.line(row(INFERENCE, torch=1.0, peak=gflop), [OURS, TORCH], 2).split()
+    columns = text.line(row(INFERENCE, torch=1.5, peak=gflop), [OURS, TORCH], 2).split()
+    names = text.header([OURS, TORCH]).replace(" us", "").replace("at peak", "at_peak").split()
+    assert columns[-1] == "3.00" and names[-1] == "at_peak"  # of 1.5 times with half of the peak
+    assert "50.0" in columns
 
 
 def test_best_peer_is_the_fastest_of_a_point() -> None:

@@ -205,6 +205,14 @@ BLOCK_CASES = [case for cell in CELLS for case in _block_cases(cell)] + [
     _ragged("lstm", *range(1, 18), hidden_size=270, proj_size=33),
 ]
 
+# Where the CPU has AMX, the state's weights as they lie: the input ahead in two blocks, in one, the
+# last panel with fewer units.
+IN_PLACE_CASES = [
+    Case("gru", hidden_size=400, steps=30, batch=3),
+    Case("rnn_tanh", input_size=20, hidden_size=656, steps=25, batch=1),
+    _ragged("lstm", 3, 26, hidden_size=803, proj_size=128),
+]
+
 # A case for every plan of csrc/cpu/regime-inl.h: few rows in one step or several, and one more;
 # rows of one step that fill vectors' lanes, or do not; few steps backward; few sequences, the input
 # ahead in one block or in two; weights beyond the L3 cache.
@@ -231,11 +239,7 @@ REGIME_CASES = [
     Case("lstm", hidden_size=32, steps=20, batch=3),
     Case("lstm", input_size=900, hidden_size=700, steps=3, batch=5),
     Case("lstm", input_size=900, hidden_size=700, steps=20, batch=5),
-    # Where a core reads L3 slowly, the state's weights as they lie: the input ahead in two blocks,
-    # in one.
-    Case("gru", hidden_size=400, steps=30, batch=3),
-    Case("rnn_tanh", input_size=20, hidden_size=640, steps=25, batch=1),
-    _ragged("lstm", 3, 26, hidden_size=800, proj_size=128),
+    *IN_PLACE_CASES,
     # Backward, weights as they lie, in parts of k, the last panel narrower: by sequences, by units.
     Case("gru", hidden_size=336, steps=3, batch=9),
     _ragged("lstm", 2, 1, 2, hidden_size=320, proj_size=208),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from backends import CPU, ISAS
-from cases import BLOCK_CASES, CASES, DTYPES, REGIME_CASES, Case, each_cell, over
+from cases import BLOCK_CASES, CASES, DTYPES, IN_PLACE_CASES, REGIME_CASES, Case, each_cell, over
 from compare import assert_same
 from fused_rnn import _C, functional, reference
 from test_derivatives import assert_same_to_scale, repeated
@@ -53,6 +53,18 @@ def test_lower_precision(case: Case, dtype: torch.dtype, op: str, isa: str) -> N
 @over([case for case in BLOCK_CASES if case.steps == 160] + REGIME_CASES)
 def test_blocks_in_float32(case: Case, op: str, isa: str) -> None:
     _C.set_cpu_isa(isa)
+    check_lower_precision(case, torch.float32, op, CPU)
+
+
+@pytest.mark.skipif("amx" not in _C.available_cpu_isas(), reason="the CPU has no AMX")
+@each_op
+@over(IN_PLACE_CASES)
+def test_weights_in_place(case: Case, op: str) -> None:
+    _C.set_cpu_isa("amx")
+    arguments = getattr(case, op)()
+    for reverse in (False, True):
+        expected = run(REFERENCES[op], arguments, reverse=reverse)
+        assert_same(run(getattr(functional, op), arguments, reverse=reverse), expected)
     check_lower_precision(case, torch.float32, op, CPU)
 
 

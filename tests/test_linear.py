@@ -18,7 +18,17 @@ OPS = torch.ops.fused_rnn
 # its blocks of 192 rows (linear-inl.h) and 256 (outer-inl.h), and of the 6 or 12 rows up to which
 # it writes a weight's gradient row after row (outer-inl.h), two to four rows of that at once.
 ROWS = (1, 2, 3, 4, 6, 7, 8, 12, 13, 47, 48, 65, 193, 300)
-WIDTHS = ((1, 1), (7, 33), (33, 7), (65, 100), (100, 65), (1, 129), (1030, 2), (2, 1030))
+WIDTHS = (
+    (1, 1),
+    (7, 33),
+    (33, 7),
+    (65, 100),
+    (100, 65),
+    (1, 129),
+    (1030, 2),
+    (2, 1030),
+    (208, 700),
+)
 each_rows = pytest.mark.parametrize("rows", ROWS)
 each_width = pytest.mark.parametrize("widths", WIDTHS, ids=str)
 each_bias = pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])

@@ -27,7 +27,7 @@ class BackwardPass {
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
         carry_(p_.batch * carry_row_),
-        sums_row_(weights_.in_parts() ? carry_row_ : kPanel),
+        all_sums_(weights_.in_parts() ? p_.batch * carry_row_ : 0),
         dr_row_(!Cell::kSameGates && a_.own_tape ? Cell::kTape * p_.hidden : gates_),
         own_dr_(Cell::kSameGates || a_.own_tape ? 0 : p_.rows * gates_),
         dr_(Cell::kSameGates ? a_.d_xg
@@ -42,7 +42,7 @@ class BackwardPass {
   int64_t shares() const { return max(step_shares(), ceil_div(G * p_.hidden, W)); }
 
   void allocate(int count) {
-    sums_.allocate(count * p_.batch * sums_row_);
+    sums_.allocate(count * p_.batch * kPanel);
     if (a_.d_weight_hh || a_.d_bias_hh) d_weight_hh_.allocate(count);
     if (a_.d_weight_hr) d_weight_hr_.allocate(count);
   }
@@ -58,7 +58,7 @@ class BackwardPass {
     count = static_cast<int>(min(count, step_shares()));
     if (thread >= count) return;
     const Team team{thread, count, share(p_.batch, thread, count),
-                    sums_ + thread * p_.batch * sums_row_};
+                    sums_ + thread * p_.batch * kPanel};
     const Range batch = by_units_ ? Range{0, p_.batch} : team.sequences;
     for (int64_t s = p_.num_steps - 1; s >= 0; --s) {
       const Step& step = p_.steps[s];
@@ -93,7 +93,7 @@ class BackwardPass {
   struct Team {
     int thread, count;
     Range sequences;  // this thread's, for what is done by sequences
-    T* sums;  // [batch][sums_row], this thread's: a panel, or all where weight_hh is used as it lies
+    T* sums;          // [batch][kPanel], this thread's
   };
   int64_t step_shares() const {
     return parts(by_units_, p_.batch, weights_.panels(), step_products());
@@ -130,36 +130,40 @@ class BackwardPass {
     }
   }
 
-  // Calls use(p, sums) for these panels, from the last on if in reverse: row b of sums, sums_row_ apart, is carry +
-  // dr_after @ weight_hh there; sequences from go_on on end at this step. soon(p, ..) is as in multiply, where a panel is one product.
+  // Calls use(p, sums) for this thread's panels, from the last on if in reverse: row b of sums is carry + dr_after @
+  // weight_hh there; sequences from go_on on end at this step. soon(p, ..) is as in multiply, for panels made one by one.
   template <class F, class Use>
   FR_FN void state_gradients(const Team& team, bool reverse, int64_t first, int64_t end,
                              int64_t go_on, const S* dr_after, const F& soon, const Use& use) {
     const Range mine = panels(team, weights_);
     const int64_t count = mine.last - mine.first, going = dr_after ? go_on - first : 0;
-    const bool asks = weights_.asks_for_next(p_.threads, going);
+    const bool in_parts = weights_.in_parts(), asks = weights_.asks_for_next(p_.threads, going);
     const Rows<const S> dr{offset(dr_after, first * dr_row_), dr_row_};
     const Rows<const T> carry{carry_ + first * carry_row_, carry_row_};
-    const Rows<T> sums{team.sums + first * sums_row_, sums_row_};
-    if (weights_.in_parts() && going > 0) {
-      weights_.multiply_in_parts(mine, going, dr, carry, sums);
+    if constexpr (kValues<S> == 1) {
+      if (in_parts && going > 0) {
+        weights_.multiply_in_parts(mine, going, dr, carry,
+                                   {all_sums_ + first * carry_row_, carry_row_});
+      }
     }
     for (int64_t i = 0; i < count; ++i) {
       const int64_t p = nth(mine, i, reverse), column = p * kPanel;
-      T* panel = team.sums + (weights_.in_parts() ? column : 0);
-      if (!weights_.in_parts() && going > 0) {
+      const Rows<T> sums =
+          in_parts ? Rows<T>{all_sums_ + column, carry_row_} : Rows<T>{team.sums, kPanel};
+      if (!in_parts && going > 0) {
         const int64_t next = asks && i + 1 < count ? nth(mine, i + 1, reverse) : -1;
         weights_.multiply_panel(
-            p, going, dr, {carry.data + column, carry.row}, sums,
+            p, going, dr, {carry.data + column, carry.row},
+            {sums.data + first * sums.row, sums.row},
             [&](int64_t r, int n, const void** at)
                 __attribute__((always_inline)) { return soon(p, r, n, at); },
             next);
       }
       for (int64_t b = first + going; b < end; ++b) {
-        __builtin_memcpy(panel + b * sums_row_, carry_ + b * carry_row_ + column,
+        __builtin_memcpy(sums.data + b * sums.row, carry_ + b * carry_row_ + column,
                          kPanel * sizeof(T));
       }
-      use(p, panel);
+      use(p, Rows<const T>{sums.data, sums.row});
     }
   }
 
@@ -169,10 +173,10 @@ class BackwardPass {
         team, s & 1, first, end, go_on, dr_after,
         [&](int64_t p, int64_t r, int n, const void** at)
             __attribute__((always_inline)) { return soon(s, first, p, r, n, at); },
-        [&](int64_t p, const T* sums) __attribute__((always_inline)) {
+        [&](int64_t p, Rows<const T> sums) __attribute__((always_inline)) {
           for (int64_t b = first; b < end; ++b) {
             const S* grad = offset(a_.grad_output, (p_.steps[s].row + b) * p_.out);
-            cell(s, b, p, sums + b * sums_row_, grad);
+            cell(s, b, p, sums.data + b * sums.row, grad);
           }
         });
   }
@@ -255,11 +259,11 @@ class BackwardPass {
   void finish(const Team& team, int64_t first, int64_t end, const S* dr) {
     if (!a_.d_h_0 || first >= end) return;
     state_gradients(team, false, first, end, end, dr, kNone,
-                    [&](int64_t p, const T* sums) __attribute__((always_inline)) {
+                    [&](int64_t p, Rows<const T> sums) __attribute__((always_inline)) {
                       const int64_t column = p * kPanel, n = min(kPanel, out_ - column);
                       for (int64_t b = first; b < end; ++b) {
                         T* d_h_0 = a_.d_h_0 + b * out_ + column;
-                        __builtin_memcpy(d_h_0, sums + b * sums_row_, n * sizeof(T));
+                        __builtin_memcpy(d_h_0, sums.data + b * sums.row, n * sizeof(T));
                       }
                     });
   }
@@ -272,8 +276,8 @@ class BackwardPass {
   RightMatrix<S> weights_;     // weight_hh
   RightMatrix<S> projection_;  // weight_hr
   const int64_t carry_row_;
-  Buffer<T> carry_;  // [batch][carry_row]
-  const int64_t sums_row_;
+  Buffer<T> carry_;     // [batch][carry_row]
+  Buffer<T> all_sums_;  // [batch][carry_row], where weight_hh is read in parts
   // The gradients of r, of rows dr_row_ apart: those of x where the cell has them equal, else in the
   // tape where it may be written over, else in memory of their own.
   const int64_t dr_row_;
@@ -281,7 +285,7 @@ class BackwardPass {
   S* const dr_;
   Buffer<S> d_out_;   // [rows][out], the whole gradient of a projected h
   Buffer<S> hidden_;  // [rows][hidden], h before the projection
-  Buffer<T> sums_;    // [threads][batch][sums_row]
+  Buffer<T> sums_;    // [threads][batch][V][W]
   Barrier barrier_;
   OuterProduct<S> d_weight_hh_, d_weight_hr_;
 };

@@ -11,11 +11,11 @@ void BackwardPass<Cell, T, S>::projected_step(const Team& team, int64_t s, int64
   const int64_t row = p_.steps[s].row;
   const Range units = panels(team, projection_);
   state_gradients(team, false, first, end, go_on, dr_after, kNone,
-                  [&](int64_t p, const T* sums) __attribute__((always_inline)) {
+                  [&](int64_t p, Rows<const T> sums) __attribute__((always_inline)) {
                     for (int64_t b = first; b < end; ++b) {
                       const S* grad_output = offset(a_.grad_output, (row + b) * p_.out);
                       for (int64_t at = p * kPanel; at < min(out_, (p + 1) * kPanel); at += W) {
-                        Vec<T> grad = load(sums + b * sums_row_ + at - p * kPanel);
+                        Vec<T> grad = load(sums.data + b * sums.row + at - p * kPanel);
                         if (grad_output) grad += load_from(grad_output, at, out_ - at);
                         store_to(d_out_ + (row + b) * p_.out, at, grad, out_ - at);
                       }

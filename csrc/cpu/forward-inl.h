@@ -22,9 +22,9 @@ class ForwardPass {
       : f_(args),
         p_(args.problem),
         panels_(p_.hidden),
-        plan_(plan_forward(p_.threads, p_.rows, p_.batch, p_.out, args.xg, args.packed_hh,
-                           panels_.count() < p_.threads ? 0 : W, G * p_.hidden * args.in * kElement,
-                           G * p_.hidden * p_.out * kElement,
+        plan_(plan_forward(p_.threads, p_.rows, p_.batch, p_.num_steps, p_.out, args.xg,
+                           args.packed_hh, in_lines(), panels_.count() < p_.threads ? 0 : W,
+                           G * p_.hidden * args.in * kElement, G * p_.hidden * p_.out * kElement,
                            max(panels_.row(), 1) * static_cast<int64_t>(sizeof(T)),
                            step_products())),
         weights_(args, panels_, plan_),
@@ -91,6 +91,10 @@ class ForwardPass {
 
  private:
   int64_t step_products() const { return p_.batch * G * p_.hidden * p_.out; }
+  bool in_lines() const {
+    const auto address = reinterpret_cast<uintptr_t>(p_.weight_hh);
+    return (p_.out * kElement) % kLineBytes == 0 && address % kLineBytes == 0;
+  }
   bool packed() const { return plan_.weight_hh == Weights::kPacked; }
   bool as_scalars() const { return plan_.weight_hh == Weights::kAsScalars; }
   bool joined() const { return plan_.input == Input::kJoined; }
@@ -236,7 +240,7 @@ class ForwardPass {
     }
   }
 
-  // Where rows are few in all: no step has more than kMostFewRows.
+  // No step has more than kMostFewRows.
   void vector_panel(int64_t p, int64_t n, const Place<T, S>& place) {
     alignas(64) T sums[kMostFewRows * V * W], inputs[kMostFewRows * V * W];
     const Rows<T> of_h{sums, V * W}, of_x{inputs, V * W};

@@ -24,7 +24,8 @@ class RightMatrix {
         packed_(matrix_ ? 0 : panels_ * to_depth<S>(k) * kColumns) {}
 
   int64_t panels() const { return panels_; }
-  // Whether it is used as it lies, and so large that its panels, read one by one, would not come from L2.
+  // Whether it is used as it lies, and so large that to read its panels one by one, short rows far apart, costs more than
+  // to add up parts.
   bool in_parts() const { return matrix_ && k_ * columns_ * int64_t{sizeof(S)} >= kL2Bytes / 2; }
   bool asks_for_next(int threads, int64_t rows) const {
     return !matrix_ && asks_for_next_panel(threads, rows, k_ * columns_ * int64_t{sizeof(S)});
@@ -77,12 +78,13 @@ class RightMatrix {
                                                    Rows<const T> init, Rows<T> out) const {
     constexpr int64_t kBytes = 128 * 1024, kFewest = 64;
     const int64_t row_bytes = columns_ * static_cast<int64_t>(sizeof(S));
-    const int64_t most = min(max(kFewest, kBytes / max(row_bytes, 1)), kSummands);
+    const int64_t fit = kBytes / max(row_bytes, 1) / kUnrolled * kUnrolled;
+    const int64_t most = min(max(kFewest, fit), kSummands);
     int64_t first = 0;
     do {
       const int64_t n = min(most, k_ - first), after = first + n;
       const S *part = matrix_ + first * columns_, *next = part + n * columns_;
-      const bool asks = after < k_ && panels.last - panels.first == panels_;
+      const bool asks = kUnrollsInPlace && after < k_ && panels.last - panels.first == panels_;
       const int64_t of_next = min(most, k_ - after) * columns_ / max(panels_, 1);
       const Rows<const T> start = first ? Rows<const T>{out.data, out.row} : init;
       for (int64_t p = panels.first; p < panels.last; ++p) {
@@ -105,7 +107,7 @@ class RightMatrix {
   template <class Out>
   void multiply_all(int64_t rows, const S* a, Rows<const T> init, Out* out) const {
     constexpr bool kDirect = std::is_same_v<Out, T>;
-    if constexpr (kDirect) {
+    if constexpr (kDirect && kValues<S> == 1) {
       if (in_parts()) {
         return multiply_in_parts({0, panels_}, rows, {a, k_}, init, {out, columns_});
       }

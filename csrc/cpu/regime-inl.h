@@ -46,11 +46,11 @@ FR_FN bool bound_by_weights(int64_t batch, int64_t bytes, int64_t multiplication
   return batch <= kFewSequences || (batch < kManySequences && bytes > kManyBytes);
 }
 
-// Intel's CPUs with AMX: L3 holds hundreds of megabytes, and a core reads it at 25-28 GB/s in any order. Then packing
-// gains nothing for a weight [..][k] that is read in so few steps, if no vector of it lies in two lines.
-inline bool has_large_slow_l3() { return current_isa() == Isa::kAmx; }
-inline bool as_good_as_packed(int64_t batch, int64_t steps, int64_t k, int64_t bytes) {
-  return has_large_slow_l3() && batch <= (kAmx ? 1 : kFewSequences) && steps <= 64 && k % 16 == 0 &&
+// Stands for what was measured on one of Intel's CPUs with AMX: an L3 of hundreds of megabytes, which a core reads at
+// 25-28 GB/s in any order. Then packing gains nothing for weights, in whole lines, that are read in so few steps.
+inline bool on_amx_cpu() { return current_isa() == Isa::kAmx; }
+inline bool as_good_as_packed(int64_t batch, int64_t steps, int64_t bytes) {
+  return on_amx_cpu() && batch <= (kAmx ? 1 : kFewSequences) && steps <= 64 &&
          bytes >= kFromL3Bytes;
 }
 
@@ -70,27 +70,29 @@ struct ForwardPlan {
   bool by_units;  // threads share the units, or there is one thread
   Weights weight_ih, weight_hh;
   Input input;
-  int64_t block_rows;         // of a block made ahead
-  bool one_block;             // a panel of weight_ih is then packed when it is used, if at all
-  bool one_sum;               // tiles add the state's part to the input's
-  bool from_l3, from_memory;  // whether weights come from there, for one thread and for all
+  int64_t block_rows;  // of a block made ahead
+  bool one_block;      // a panel of weight_ih is then packed when it is used, if at all
+  bool one_sum;        // tiles add the state's part to the input's
+  bool from_l3,
+      from_memory;  // whether weights come from there and are asked for, by one thread and by all
 
   // Whether products of so many rows ask for the weights, as they lie, that they use next.
   bool asks(int64_t rows) const { return from_memory || (from_l3 && rows > kRowsAtOnce); }
 };
 
 // For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`. `lanes`: of a
-// vector, if there are units enough for all threads.
-inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_t k, bool given,
-                                bool prepacked, int64_t lanes, int64_t in_bytes, int64_t out_bytes,
-                                int64_t row_bytes, int64_t multiplications) {
+// vector, if there are units enough for all threads. `in_lines`: each row of weight_hh [..][k] is whole lines.
+inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_t steps, int64_t k,
+                                bool given, bool prepacked, bool in_lines, int64_t lanes,
+                                int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
+                                int64_t multiplications) {
   const bool several_steps = rows > batch, few = few_rows(rows, k);
   const Weights weight_ih = prepacked                                    ? Weights::kPacked
                             : !several_steps && fills_lanes(rows, lanes) ? Weights::kAsScalars
                             : few                                        ? Weights::kAsVectors
                                                                          : Weights::kPacked;
-  const bool in_place = several_steps && !prepacked &&
-                        as_good_as_packed(batch, ceil_div(rows, max(batch, 1)), k, out_bytes);
+  const bool in_place =
+      several_steps && !prepacked && in_lines && as_good_as_packed(batch, steps, out_bytes);
   const Weights weight_hh = in_place ? Weights::kAsVectors : weight_ih;
   const bool by_units = few || weight_ih == Weights::kAsScalars ||
                         bound_by_weights(batch, in_bytes + out_bytes, multiplications);
@@ -120,7 +122,7 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
           input == Input::kAhead && block == rows,
           input == Input::kJoined || (apart && !by_units),
           kWide && threads == 1 && at_once >= kFromL3Bytes,
-          !has_large_slow_l3() && (given ? 0 : in_bytes) + out_bytes >= kFromMemoryBytes};
+          !on_amx_cpu() && (given ? 0 : in_bytes) + out_bytes >= kFromMemoryBytes};
 }
 
 struct Range {

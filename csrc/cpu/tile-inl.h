@@ -154,7 +154,8 @@ __attribute__((noinline)) void tile(const Term<S, kStep>* terms, int num_terms,
         }
         for (; turns > 0; --turns) turn();
         n %= kUnrolled;
-      } else if constexpr (kUnrollsInPlace && kStep == 1 && V == kMatrixVectors) {
+      } else if constexpr (kUnrollsInPlace && kStep == 1 && V == kMatrixVectors &&
+                           kValues<S> == 1) {
         const auto turn = [&]() __attribute__((always_inline)) {
           repeat<kUnrolled>([&](auto j) __attribute__((always_inline)) {
             add(j, panel.data);
