@@ -137,6 +137,16 @@ __attribute__((noinline)) void tile(const Term<S, kStep>* terms, int num_terms,
                          const S* b) __attribute__((always_inline)) {  // the j-th k from here on
       add_product([&](int r) __attribute__((always_inline)) { return row(r)[j * kStep]; }, b, sum);
     };
+    const auto take_turns = [&](int64_t turns, const auto& turn) __attribute__((always_inline)) {
+      if constexpr (kAsks && kAsksForNextPanel) {
+        for (; line && turns > 0; --turns) {
+          prefetch(line, kLinesATurn * kLineBytes);
+          line += soon.step;
+          turn();
+        }
+      }
+      for (; turns > 0; --turns) turn();
+    };
     const auto add_products = [&](int64_t n) __attribute__((always_inline)) {
       if (kUnrolled > 1 && panel.row == V * W) {
         const auto turn = [&]() __attribute__((always_inline)) {
@@ -144,15 +154,7 @@ __attribute__((noinline)) void tile(const Term<S, kStep>* terms, int num_terms,
                                 __attribute__((always_inline)) { add(j, panel.data + j * V * W); });
           advance(kUnrolled);
         };
-        int64_t turns = n / kUnrolled;
-        if constexpr (kAsks && kAsksForNextPanel) {
-          for (; line && turns > 0; --turns) {
-            prefetch(line, kLinesATurn * kLineBytes);
-            line += soon.step;
-            turn();
-          }
-        }
-        for (; turns > 0; --turns) turn();
+        take_turns(n / kUnrolled, turn);
         n %= kUnrolled;
       } else if constexpr (kUnrollsInPlace && kStep == 1 && V == kMatrixVectors &&
                            kValues<S> == 1) {
@@ -164,15 +166,7 @@ __attribute__((noinline)) void tile(const Term<S, kStep>* terms, int num_terms,
           a.data += kUnrolled;
           upper += kUnrolled;
         };
-        int64_t turns = n / kUnrolled;
-        if constexpr (kAsks && kAsksForNextPanel) {
-          for (; line && turns > 0; --turns) {
-            prefetch(line, kLinesATurn * kLineBytes);
-            line += soon.step;
-            turn();
-          }
-        }
-        for (; turns > 0; --turns) turn();
+        take_turns(n / kUnrolled, turn);
         n %= kUnrolled;
       }
       for (; n > 0; --n) {
