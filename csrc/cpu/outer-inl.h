@@ -15,7 +15,8 @@ struct OuterRow {
 template <class S>
 class OuterProduct {
   using T = Sum<S>;
-  static constexpr int W = kLanes<T>, V = RightMatrix<T>::V;
+  static constexpr int W = kLanes<T>, V = kMatrixVectors;
+  static constexpr int64_t kColumns = V * W;  // of a panel of b
   // Vectors of m at a time: 16 values are tiles of 6, 5 and 5, and a panel of b passes by seldom.
   static constexpr int U = kAmx ? 2 : W < 16 ? 16 / W : 1;
   static constexpr int kRows = U * W;
@@ -25,6 +26,7 @@ class OuterProduct {
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
   // Few rows: fewer than leave registers for two m at once (write_all); 14 lose where b is narrow.
   static constexpr int kFew = kRegisters == 32 ? 12 : 6;
+  static constexpr int64_t kShort = 64;  // sums, as the writing of out shows
 
  public:
   OuterProduct(const Step* steps, int64_t num_steps, int64_t rows, int64_t m, int64_t n)
@@ -79,7 +81,7 @@ class OuterProduct {
       with_constant<V>(vectors(p), [&](auto v) __attribute__((always_inline)) {
         const auto row = [&](int64_t i)
                              __attribute__((always_inline)) { return i < rows ? b[i] : nullptr; };
-        pack_columns<v>(row, k, n_, p * V * W, packed_b + p * k * V * W);
+        pack_columns<v>(row, k, n_, p * kColumns, packed_b + p * k * kColumns);
       });
     }
     for (int64_t v = first; v < last; v += U) {
@@ -87,12 +89,7 @@ class OuterProduct {
       with_constant<U>(ceil_div(count, W), [&](auto width) __attribute__((always_inline)) {
         pack_vectors<width>(a, rows, m, offset(sums, m), begun, packed_a);
       });
-      for (int64_t p = 0; out && p < panels_; ++p) {
-        with_constant<V>(vectors(p), [&](auto width) __attribute__((always_inline)) {
-          panel<width>(p, k, m, static_cast<int>(count), out, begun, packed_a,
-                       packed_b + p * k * V * W);
-        });
-      }
+      if (out) multiply_rows(k, static_cast<int>(count), out + m * n_, begun, packed_a, packed_b);
     }
   }
 
@@ -191,31 +188,59 @@ class OuterProduct {
 
   int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
 
-  // out[m .. m + count)[panel p, of `width` vectors] (+)= packed_a^T @ packed_b[k][width][W]
-  template <int width>
-  void panel(int64_t p, int64_t k, int64_t m, int count, T* out, bool begun, const S* packed_a,
-             const S* packed_b) {
-    constexpr int64_t kEdge = width * W;
-    const int64_t column = p * V * W, columns = min(kEdge, n_ - column);
-    const bool whole = columns == kEdge;
-    alignas(64) T edge[kRows * kEdge];  // of a panel that reaches beyond out
-    T* at = out + m * n_ + column;
-    for (int i = 0; !whole && begun && i < count; ++i) {
-      __builtin_memcpy(edge + i * kEdge, at + i * n_, columns * sizeof(T));
+  // out[count][n] (+)= packed_a^T @ packed_b. Where sums are short, tiles that follow each other write on where the one
+  // before ended, if that reads no more of b than stays in L2.
+  void multiply_rows(int64_t k, int count, T* out, bool begun, const S* packed_a,
+                     const S* packed_b) {
+    const int64_t whole = n_ / kColumns, size = k * kColumns;  // of a panel
+    const bool is_short = k <= kShort && panels_ * size * int64_t{sizeof(S)} <= kL2Bytes / 4;
+    const int64_t at_once = is_short ? max(whole, 1) : 1;
+    for (int64_t p = 0; p < whole; p += at_once) {
+      for_tiles(kTileRows<V>, count, [&](int64_t r, int n) __attribute__((always_inline)) {
+        for (int64_t i = p; i < p + at_once; ++i) {
+          multiply_tile<V>(n, k, {out + r * n_ + i * kColumns, n_}, begun, packed_a, r,
+                           packed_b + i * size);
+        }
+      });
     }
-    const Rows<T> result = whole ? Rows<T>{at, n_} : Rows<T>{edge, kEdge};
-    for_tiles(kTileRows<width>, count, [&](int64_t r, int n) __attribute__((always_inline)) {
-      T* tile_out = result.data + r * result.row;
-      const int64_t row = kTurned ? k : 1;
-      const Term<S, kTurned ? 1 : kRows> term{{packed_a + r * row, row}, {packed_b, kEdge}, k};
-      const Rows<T> to{tile_out, result.row};
-      const void* rows_of[kMaxRows];
-      tile<width>(n, &term, 1, {begun ? tile_out : nullptr, result.row}, to,
-                  result_rows<width>(n, to, rows_of));
+    if (whole == panels_) return;
+    with_constant<V>(vectors(whole), [&](auto v) __attribute__((always_inline)) {
+      last_panel<v>(k, count, out + whole * kColumns, begun, packed_a, packed_b + whole * size);
     });
-    for (int i = 0; !whole && i < count; ++i) {
-      __builtin_memcpy(at + i * n_, edge + i * kEdge, columns * sizeof(T));
+  }
+
+  // The panel that ends where out does, or beyond.
+  template <int v>
+  void last_panel(int64_t k, int count, T* out, bool begun, const S* packed_a, const S* packed_b) {
+    const int64_t columns = n_ % kColumns;
+    const bool whole = columns == v * W;
+    alignas(64) T edge[kRows * v * W];
+    for (int i = 0; !whole && begun && i < count; ++i) {
+      copy(edge + i * v * W, out + i * n_, columns);
     }
+    const Rows<T> to = whole ? Rows<T>{out, n_} : Rows<T>{edge, v * W};
+    for_tiles(kTileRows<v>, count, [&](int64_t r, int n) __attribute__((always_inline)) {
+      multiply_tile<v>(n, k, {to.data + r * to.row, to.row}, begun, packed_a, r, packed_b);
+    });
+    for (int i = 0; !whole && i < count; ++i) copy(out + i * n_, edge + i * v * W, columns);
+  }
+
+  // out[rows][v * W] (+)= rows of packed_a^T, from `first` on, @ the panel. A short sum asks for out's next rows, one
+  // with every turn of its loop; a long one for its own.
+  template <int v>
+  FR_FN void multiply_tile(int rows, int64_t k, Rows<T> out, bool begun, const S* packed_a,
+                           int64_t first, const S* panel) {
+    const int64_t row = kTurned ? k : 1;
+    const Term<S, kTurned ? 1 : kRows> term{{packed_a + first * row, row}, {panel, v * W}, k};
+    const void* at[kMaxRows];
+    Soon soon;
+    if (k > kShort) {
+      soon = result_rows<v>(rows, out, at);
+    } else if (v * kVectorBytes == kLinesATurn * kLineBytes) {
+      soon.line = reinterpret_cast<const char*>(out.data + rows * out.row);
+      soon.step = out.row * static_cast<int64_t>(sizeof(T));
+    }
+    tile<v>(rows, &term, 1, {begun ? out.data : nullptr, out.row}, out, soon);
   }
 
   const Step* steps_;
