@@ -17,7 +17,7 @@ class OuterProduct {
   using T = Sum<S>;
   static constexpr int W = kLanes<T>, V = kMatrixVectors;
   static constexpr int64_t kColumns = V * W;  // of a panel of b
-  // Vectors of m at a time: 16 values are tiles of 6, 5 and 5, and a panel of b passes by seldom.
+  // Vectors of m at a time: 16 values are tiles of 6, 5 and 5.
   static constexpr int U = kAmx ? 2 : W < 16 ? 16 / W : 1;
   static constexpr int kRows = U * W;
   // Whether a is packed as rows of pairs, with zeros up to depth, not [k][kRows].
@@ -26,7 +26,10 @@ class OuterProduct {
   static constexpr int64_t kBlock = 256, kFewest = 16, kBytes = 8 * 1024 * 1024;
   // Few rows: fewer than leave registers for two m at once (write_all); 14 lose where b is narrow.
   static constexpr int kFew = kRegisters == 32 ? 12 : 6;
-  static constexpr int64_t kShort = 64;  // sums, as the writing of out shows
+  static constexpr int64_t kShort = 64;  // k of a sum that is short
+  // A turn of a tile's loop asks for as much as the tile writes of one row.
+  static constexpr bool kAsksBelow =
+      kAsksForNextPanel && V * kVectorBytes == kLinesATurn * kLineBytes;
 
  public:
   OuterProduct(const Step* steps, int64_t num_steps, int64_t rows, int64_t m, int64_t n)
@@ -34,7 +37,7 @@ class OuterProduct {
         num_steps_(num_steps),
         m_(m),
         n_(n),
-        panels_(ceil_div(n, V * W)),
+        panels_(ceil_div(n, kColumns)),
         block_(min(max(rows, 1),
                    min(kBlock, max(kFewest, kBytes / (max(panels_, 1) * V * kVectorBytes))))) {}
 
@@ -89,7 +92,9 @@ class OuterProduct {
       with_constant<U>(ceil_div(count, W), [&](auto width) __attribute__((always_inline)) {
         pack_vectors<width>(a, rows, m, offset(sums, m), begun, packed_a);
       });
-      if (out) multiply_rows(k, static_cast<int>(count), out + m * n_, begun, packed_a, packed_b);
+      if (out) {
+        add_rows(k, count, min(last * W, m_) - m, out + m * n_, begun, packed_a, packed_b);
+      }
     }
   }
 
@@ -184,62 +189,66 @@ class OuterProduct {
     }
   }
 
-  int64_t packed_size() const { return to_depth<S>(block_) * (kRows + panels_ * V * W); }
+  int64_t packed_size() const { return to_depth<S>(block_) * (kRows + panels_ * kColumns); }
 
-  int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * V * W, W)); }
+  int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * kColumns, W)); }
 
-  // out[count][n] (+)= packed_a^T @ packed_b. Where sums are short, tiles that follow each other write on where the one
-  // before ended, if that reads no more of b than stays in L2.
-  void multiply_rows(int64_t k, int count, T* out, bool begun, const S* packed_a,
-                     const S* packed_b) {
-    const int64_t whole = n_ / kColumns, size = k * kColumns;  // of a panel
-    const bool is_short = k <= kShort && panels_ * size * int64_t{sizeof(S)} <= kL2Bytes / 4;
-    const int64_t at_once = is_short ? max(whole, 1) : 1;
-    for (int64_t p = 0; p < whole; p += at_once) {
-      for_tiles(kTileRows<V>, count, [&](int64_t r, int n) __attribute__((always_inline)) {
+  // out[count][n] (+)= packed_a^T @ packed_b; out has `left` rows from here on. Where sums are short, the tile to the right
+  // follows, not the one below: so memory is written from where it ended, if that reads no more of b than stays in L2.
+  void add_rows(int64_t k, int64_t count, int64_t left, T* out, bool begun, const S* packed_a,
+                const S* packed_b) {
+    const int64_t whole_panels = n_ / kColumns, size = k * kColumns;  // of a panel
+    const bool is_short =
+        !kAmx && k <= kShort && panels_ * size * int64_t{sizeof(S)} <= kL2Bytes / 4;
+    const int64_t at_once = is_short ? whole_panels : 1;
+    for (int64_t p = 0; p < whole_panels; p += at_once) {
+      for_tiles(kTileRows<V>, count, [&](int64_t r, int rows) __attribute__((always_inline)) {
+        const bool asks_below = kAsksBelow && is_short && r + rows + k / kUnrolled <= left;
         for (int64_t i = p; i < p + at_once; ++i) {
-          multiply_tile<V>(n, k, {out + r * n_ + i * kColumns, n_}, begun, packed_a, r,
-                           packed_b + i * size);
+          const Rows<T> to{out + r * n_ + i * kColumns, n_};
+          const void* at[kMaxRows];
+          Soon soon = is_short ? Soon{} : result_rows<V>(rows, to, at);
+          if (asks_below) {  // for a row with every turn of the tile's loop
+            soon.line = reinterpret_cast<const char*>(to.data + rows * n_);
+            soon.step = n_ * static_cast<int64_t>(sizeof(T));
+          }
+          add_tile<V>(rows, k, to, begun, packed_a, r, packed_b + i * size, soon);
         }
       });
     }
-    if (whole == panels_) return;
-    with_constant<V>(vectors(whole), [&](auto v) __attribute__((always_inline)) {
-      last_panel<v>(k, count, out + whole * kColumns, begun, packed_a, packed_b + whole * size);
+    if (whole_panels == panels_) return;
+    with_constant<V>(vectors(whole_panels), [&](auto v) __attribute__((always_inline)) {
+      add_last_panel<v>(k, count, out + whole_panels * kColumns, begun, packed_a,
+                        packed_b + whole_panels * size, is_short);
     });
   }
 
   // The panel that ends where out does, or beyond.
   template <int v>
-  void last_panel(int64_t k, int count, T* out, bool begun, const S* packed_a, const S* packed_b) {
+  void add_last_panel(int64_t k, int64_t count, T* out, bool begun, const S* packed_a,
+                      const S* packed_b, bool is_short) {
     const int64_t columns = n_ % kColumns;
-    const bool whole = columns == v * W;
+    const bool fits = columns == v * W;
     alignas(64) T edge[kRows * v * W];
-    for (int i = 0; !whole && begun && i < count; ++i) {
+    for (int64_t i = 0; !fits && begun && i < count; ++i) {
       copy(edge + i * v * W, out + i * n_, columns);
     }
-    const Rows<T> to = whole ? Rows<T>{out, n_} : Rows<T>{edge, v * W};
-    for_tiles(kTileRows<v>, count, [&](int64_t r, int n) __attribute__((always_inline)) {
-      multiply_tile<v>(n, k, {to.data + r * to.row, to.row}, begun, packed_a, r, packed_b);
+    const Rows<T> result = fits ? Rows<T>{out, n_} : Rows<T>{edge, v * W};
+    for_tiles(kTileRows<v>, count, [&](int64_t r, int rows) __attribute__((always_inline)) {
+      const Rows<T> to{result.data + r * result.row, result.row};
+      const void* at[kMaxRows];
+      add_tile<v>(rows, k, to, begun, packed_a, r, packed_b,
+                  is_short ? Soon{} : result_rows<v>(rows, to, at));
     });
-    for (int i = 0; !whole && i < count; ++i) copy(out + i * n_, edge + i * v * W, columns);
+    for (int64_t i = 0; !fits && i < count; ++i) copy(out + i * n_, edge + i * v * W, columns);
   }
 
-  // out[rows][v * W] (+)= rows of packed_a^T, from `first` on, @ the panel. A short sum asks for out's next rows, one
-  // with every turn of its loop; a long one for its own.
+  // out[rows][v * W] (+)= rows of packed_a^T, from `first` on, @ the panel
   template <int v>
-  FR_FN void multiply_tile(int rows, int64_t k, Rows<T> out, bool begun, const S* packed_a,
-                           int64_t first, const S* panel) {
+  FR_FN void add_tile(int rows, int64_t k, Rows<T> out, bool begun, const S* packed_a,
+                      int64_t first, const S* panel, const Soon& soon) {
     const int64_t row = kTurned ? k : 1;
     const Term<S, kTurned ? 1 : kRows> term{{packed_a + first * row, row}, {panel, v * W}, k};
-    const void* at[kMaxRows];
-    Soon soon;
-    if (k > kShort) {
-      soon = result_rows<v>(rows, out, at);
-    } else if (v * kVectorBytes == kLinesATurn * kLineBytes) {
-      soon.line = reinterpret_cast<const char*>(out.data + rows * out.row);
-      soon.step = out.row * static_cast<int64_t>(sizeof(T));
-    }
     tile<v>(rows, &term, 1, {begun ? out.data : nullptr, out.row}, out, soon);
   }
 

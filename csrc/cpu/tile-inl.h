@@ -202,7 +202,7 @@ struct Tiles {
 };
 template <int V, int kStep, class S>
 constexpr auto kTiles = []<int... r>(std::integer_sequence<int, r...>) {
-  constexpr bool kAlways = kStep > 1;  // such a matrix is written in tiles far apart
+  constexpr bool kAlways = kStep > 1;  // so few of these ask for nothing that one tile does
   return Tiles<V, kStep, S>{
       {{tile<r + 1, V, kAlways, kStep, S>...}, {tile<r + 1, V, true, kStep, S>...}}};
 }(std::make_integer_sequence<int, kTileRows<V>>{});
