@@ -27,7 +27,7 @@ def line(row: Row, contestants: list[str], threads: int) -> str:
     )
     share = row.share_of_peak(threads)
     percent = "-" if math.isnan(share) else f"{100 * share:.1f}"
-    limit = "-" if math.isnan(share) else f"{row.ratio() / share:.2f}"
+    limit = "-" if math.isnan(share) else f"{row.limit(threads):.2f}"
     rates = f"{row.gflops(OURS):>8.1f}{percent:>8}{row.gflops(TORCH):>12.1f}"
     best = ""
     if len(contestants) > 2:
@@ -37,19 +37,21 @@ def line(row: Row, contestants: list[str], threads: int) -> str:
 
 def summary(report: Report) -> str:
     """Over torch and, where others took part, over the best of all."""
-    lines = _means(report.rows, TORCH) + _behind(report.rows, TORCH, 1.0)
+    threads = report.environment["threads"]
+    lines = _means(report.rows, threads, TORCH) + _behind(report.rows, TORCH, 1.0)
     if contested := [row for row in report.rows if row.contested]:
-        lines += ["", *_means(contested, BEST), *_behind(contested, BEST, 1 - NOISE)]
+        lines += ["", *_means(contested, threads, BEST), *_behind(contested, BEST, 1 - NOISE)]
     return "\n".join(lines)
 
 
-def _means(rows: list[Row], peer: str) -> list[str]:
-    """Geometric means by kind and cell, with the slowest point of each."""
-    lines = [f"geometric mean of {peer}/ours (smallest; points); long packed points apart"]
-    table = means(rows, peer)
+def _means(rows: list[Row], threads: int, peer: str) -> list[str]:
+    """Geometric means by kind and cell, with the slowest point of each and `Row.limit`."""
+    lines = [f"geometric mean of {peer}/ours (smallest; points; at peak); long packed points apart"]
+    table = means(rows, lambda row: row.ratio(peer))
+    limits = means(rows, lambda row: row.limit(threads, peer))
     for kind in KINDS:
         entries = [
-            f"{cell} {mean:5.2f} ({least:.2f}; {count})"
+            f"{cell} {mean:5.2f} ({least:.2f}; {count}; {limits[kind, cell][0]:.2f})"
             for cell in CELLS
             if (kind, cell) in table
             for mean, least, count in [table[kind, cell]]

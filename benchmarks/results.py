@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
@@ -23,6 +23,7 @@ from .grid import Point
 FORMAT = 2  # of the JSON file
 OURS = "fused_rnn"
 TORCH = "torch"
+FEW_SEQUENCES = 3  # kFewSequences of csrc/cpu/regime-inl.h
 BEST = "best peer"  # whichever is the fastest at a point
 
 
@@ -64,6 +65,15 @@ class Row:
     def share_of_peak(self, threads: int) -> float:
         """Our GF/s over what so many threads could reach; NaN where that is not known."""
         return self.gflops(OURS) / (threads * self.peak) if self.peak else math.nan
+
+    def limit(self, threads: int, peer: str = TORCH) -> float:
+        """`ratio` if ours took its multiply-adds at the peak and nothing else.
+
+        NaN where the peak is not known. Few sequences stay as they are, since caches bound them.
+        """
+        if self.point.batch <= FEW_SEQUENCES:
+            return self.ratio(peer)
+        return self.ratio(peer) / self.share_of_peak(threads)
 
 
 @dataclass(frozen=True)
@@ -109,15 +119,17 @@ def geometric_mean(values: Iterable[float]) -> float:
     return math.exp(math.fsum(logs) / len(logs)) if logs else float("nan")
 
 
-def means(rows: Iterable[Row], peer: str) -> dict[tuple[str, str], tuple[float, float, int]]:
-    """By (kind, cell): geometric mean of the ratios, the smallest of them, and their number.
+def means(
+    rows: Iterable[Row], ratio: Callable[[Row], float]
+) -> dict[tuple[str, str], tuple[float, float, int]]:
+    """By (kind, cell): geometric mean of a row's ratio, the smallest of them, and their number.
 
     The long packed points are left out: they would swamp the others.
     """
     ratios: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         if not row.point.long:
-            ratios.setdefault((row.point.kind, row.point.cell), []).append(row.ratio(peer))
+            ratios.setdefault((row.point.kind, row.point.cell), []).append(ratio(row))
     return {
         place: (geometric_mean(values), min(values), len(values))
         for place, values in ratios.items()
