@@ -21,8 +21,7 @@ class BackwardPass {
         p_(args.problem),
         gates_(G * p_.hidden / kValues<S>),
         out_(p_.out * kValues<S>),
-        by_units_(bound_by_weights(p_.batch, gates_ * out_ * static_cast<int64_t>(sizeof(S)),
-                                   step_products())),
+        by_units_(shares_units()),
         weights_(gates_, out_, as_they_lie() ? p_.weight_hh : nullptr),
         projection_(p_.out, p_.weight_hr ? p_.hidden : 0),
         carry_row_(weights_.panels() * kPanel),
@@ -103,6 +102,11 @@ class BackwardPass {
     return few_rows(p_.rows, p_.out) || read_seldom(p_.rows, p_.num_steps);
   }
   int64_t step_products() const { return p_.batch * gates_ * out_; }
+  bool shares_units() const {
+    const int64_t bytes = gates_ * out_ * static_cast<int64_t>(sizeof(S));
+    return bound_by_weights(p_.batch, bytes, step_products()) ||
+           threads_bound_by_weights(p_.threads, p_.batch, bytes, step_products());
+  }
   // The panels of a matrix that this thread has.
   Range panels(const Team& team, const RightMatrix<S>& matrix) const {
     return by_units_ ? share(matrix.panels(), team.thread, team.count) : Range{0, matrix.panels()};

@@ -1,7 +1,7 @@
 // What a pass does depends on how much there is to do: the limits, measured (docs/performance.md), what
 // follows from them forward, and how threads share.
 #pragma once
-#include "cpu/bfloat16-inl.h"
+#include "cpu/soon-inl.h"
 
 namespace fused_rnn::cpu::FUSED_RNN_ISA {
 
@@ -37,6 +37,10 @@ FR_FN bool fills_lanes(int64_t rows, int64_t lanes) {
   return rows >= 7 && rows <= 4 * lanes && 8 * rows >= 7 * ceil_div(rows, lanes) * lanes;
 }
 
+// Stands for what was measured on one of Intel's CPUs with AMX: an L3 of hundreds of megabytes, which a core reads at
+// 25-28 GB/s in any order.
+inline bool on_amx_cpu() { return current_isa() == Isa::kAmx; }
+
 // Whether reading the weights, of so many bytes, is what takes the time of a step: threads then share
 // the units, meet after every step, and not the sequences. A meeting is worth it from so many
 // multiplications on: it costs time, and lines go from one core's cache to another's.
@@ -46,9 +50,26 @@ FR_FN bool bound_by_weights(int64_t batch, int64_t bytes, int64_t multiplication
   return batch <= kFewSequences || (batch < kManySequences && bytes > kManyBytes);
 }
 
-// Stands for what was measured on one of Intel's CPUs with AMX: an L3 of hundreds of megabytes, which a core reads at
-// 25-28 GB/s in any order. Then packing gains nothing for weights, in whole lines, that are read in so few steps.
-inline bool on_amx_cpu() { return current_isa() == Isa::kAmx; }
+// Likewise where several threads would each read all weights, of L3, for a few sequences of their own.
+inline bool threads_bound_by_weights(int threads, int64_t batch, int64_t bytes,
+                                     int64_t multiplications) {
+  constexpr int64_t kBytesASequence = 128 * 1024, kFewOfAThread = 32;
+  const int64_t few = threads * min(bytes / kBytesASequence, kFewOfAThread);
+  return on_amx_cpu() && threads > 1 && batch <= min(few, kManySequences) &&
+         bytes >= kFromL3Bytes && multiplications >= kWorthMeeting;
+}
+
+// Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so tiles
+// ask for the next panel. Of a smaller matrix too little comes from L3, and the time to wait in grows with rows and
+// matrix; two threads of Zen 3 wait for L3 anyway.
+inline bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {
+  constexpr int64_t kMegabyte = 1 << 20, kRows = kVectorBytes == 32 ? 8 : 4,
+                    kBytes = (kVectorBytes == 32 ? 12 : 4) * kMegabyte;
+  return kAsksForNextPanel && (threads == 1 || on_amx_cpu()) && rows >= kRows &&
+         matrix_bytes >= kMegabyte && rows * matrix_bytes >= kBytes;
+}
+
+// Where packing gains nothing for weights, in whole lines, that are read in so few steps.
 inline bool as_good_as_packed(int64_t batch, int64_t steps, int64_t bytes) {
   return on_amx_cpu() && batch <= (kAmx ? 1 : kFewSequences) && steps <= 64 &&
          bytes >= kFromL3Bytes;
@@ -87,10 +108,12 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
                                 int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
                                 int64_t multiplications) {
   const bool several_steps = rows > batch, few = few_rows(rows, k);
-  const Weights weight_ih = prepacked                                    ? Weights::kPacked
-                            : !several_steps && fills_lanes(rows, lanes) ? Weights::kAsScalars
-                            : few                                        ? Weights::kAsVectors
-                                                                         : Weights::kPacked;
+  // Packed weights are better unless they come from L3, where rows of weights are read faster than panels.
+  const bool as_scalars = !several_steps && fills_lanes(rows, lanes) &&
+                          (!prepacked || (on_amx_cpu() && in_bytes + out_bytes >= kFromL3Bytes));
+  const Weights weight_ih = as_scalars          ? Weights::kAsScalars
+                            : few && !prepacked ? Weights::kAsVectors
+                                                : Weights::kPacked;
   const bool in_place =
       several_steps && !prepacked && in_lines && as_good_as_packed(batch, steps, out_bytes);
   const Weights weight_hh = in_place ? Weights::kAsVectors : weight_ih;
@@ -99,13 +122,18 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
   // So weight_ih passes by once for all steps, if there are several; and it is packed in passing.
   const bool pays = several_steps || (weight_ih == Weights::kPacked && !prepacked);
   // It also pays for one thread where the L2 cache has no room for both weights and the rows, and tiles ask for the
-  // next panel; one_sum keeps the bits what they are with more threads. (Measured with as many inputs as units.)
+  // next panel (measured with as many inputs as units); and for several that share the units.
   constexpr int64_t kJoinedBytes = (kVectorBytes == 32 ? 192 : 768) * 1024;  // of each weight
-  const bool apart = kWide && threads == 1 && several_steps && batch <= kManySequences &&
-                     min(in_bytes, out_bytes) > kJoinedBytes;
+  const bool has_no_room =
+      kWide && threads == 1 && batch <= kManySequences && min(in_bytes, out_bytes) > kJoinedBytes;
+  const bool apart =
+      several_steps && (has_no_room || threads_bound_by_weights(
+                                           threads, batch, in_bytes + out_bytes, multiplications));
   const Input input = given                         ? Input::kGiven
                       : (by_units && pays) || apart ? Input::kAhead
                                                     : Input::kJoined;
+  // The bits are those of other numbers of threads, for which the same may be joined.
+  const bool one_sum = input == Input::kJoined || (input == Input::kAhead && !by_units);
   // A block has rows enough for the tile, and so many more, where the weights do not stay in the
   // cache, that they pass through it seldom.
   constexpr int64_t kBlockBytes = 256 * 1024, kBlockRows = 64;
@@ -120,7 +148,7 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
           input,
           block,
           input == Input::kAhead && block == rows,
-          input == Input::kJoined || (apart && !by_units),
+          one_sum,
           kWide && threads == 1 && at_once >= kFromL3Bytes,
           !on_amx_cpu() && (given ? 0 : in_bytes) + out_bytes >= kFromMemoryBytes};
 }

@@ -8,18 +8,10 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 // them a cycle, or where a program on the core's other thread takes its share of the instructions.
 constexpr int kUnrolled = kWide ? 4 : 1;
 
-// Where panels come from L3, a panel's first tile takes three times as long as those that find it in L2: so tiles
-// ask for the next panel. Of a smaller matrix too little comes from L3; the time to wait in grows with rows and
-// matrix; and two threads wait for L3 anyway.
+// Whether tiles can ask for the next panel; and how many of its lines with a turn of the loop. AVX2: all of a panel with
+// 12 rows, with 8 three quarters.
 constexpr bool kAsksForNextPanel = kWide && !kAmx;
-// AVX2: all of a panel with 12 rows, with 8 three quarters.
 constexpr int64_t kLinesATurn = kVectorBytes / 16;
-FR_FN bool asks_for_next_panel(int threads, int64_t rows, int64_t matrix_bytes) {
-  constexpr int64_t kMegabyte = 1 << 20, kRows = kVectorBytes == 32 ? 8 : 4,
-                    kBytes = (kVectorBytes == 32 ? 12 : 4) * kMegabyte;
-  return kAsksForNextPanel && threads == 1 && rows >= kRows && matrix_bytes >= kMegabyte &&
-         rows * matrix_bytes >= kBytes;
-}
 
 // What a tile asks for beside its products: rows of memory that are read or written after it, and perhaps in L3, one
 // with every k; and lines of a panel, with every turn of its unrolled loop so many bytes further.
