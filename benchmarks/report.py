@@ -144,10 +144,14 @@ def _groups(rows: list[Row], *, by_shape: bool) -> dict[str, list[Row]]:
 
 def _variant(report: Report) -> str:
     """What sets its rows apart from others of the same points."""
-    if report.environment.get("prepacked", False):
-        return ", prepacked"
-    dtype = report.environment.get("dtype", "float32")
-    return "" if dtype == "float32" else f", {dtype}"
+    values = report.environment
+    dtype, threads = values.get("dtype", "float32"), values["threads"]
+    names = {
+        "prepacked": values.get("prepacked", False),
+        dtype: dtype != "float32",
+        f"{threads} threads": threads != 1,
+    }
+    return "".join(f", {name}" for name, there in names.items() if there)
 
 
 def table(*reports: Report, by_shape: bool = False) -> str:

@@ -21,7 +21,7 @@ def row(point: Point, torch: float, peak: float | None = 100.0, **peers: float) 
 
 
 def report(*rows: Row) -> Report:
-    return Report(environment([], seconds=1.0), list(rows))
+    return Report(environment([], seconds=1.0) | {"threads": 1}, list(rows))
 
 
 INFERENCE = Point("layer", "lstm", 8, 10, 64, training=False)
@@ -125,9 +125,12 @@ def test_table_has_rows_of_its_own_for_a_dtype() -> None:
     assert ", bfloat16, " in text.compare(halves, CONTESTED).splitlines()[0]
 
 
-def test_caption_says_the_threads() -> None:
+def test_table_and_caption_say_the_threads() -> None:
     other = report(row(INFERENCE, torch=2.0))
     other.environment["threads"] = 2
+    assert (
+        text.table(other).splitlines()[2] == "| whole layer, 2 threads | 2.00 | - | - | - | - | - |"
+    )
     assert ", 2 threads, " in text.compare(CONTESTED, other).splitlines()[1]
 
 
