@@ -51,7 +51,7 @@ def _means(rows: list[Row], threads: int, peer: str) -> list[str]:
     limits = means(rows, lambda row: row.limit(threads, peer))
     for kind in KINDS:
         entries = [
-            f"{cell} {mean:5.2f} ({least:.2f}; {count}; {limits[kind, cell][0]:.2f})"
+            f"{cell} {mean:5.2f} ({least:.2f}; {count}{_at_peak(limits[kind, cell][0])})"
             for cell in CELLS
             if (kind, cell) in table
             for mean, least, count in [table[kind, cell]]
@@ -59,6 +59,10 @@ def _means(rows: list[Row], threads: int, peer: str) -> list[str]:
         if entries:
             lines.append(f"{kind:<18}" + "   ".join(entries))
     return lines
+
+
+def _at_peak(mean: float) -> str:
+    return "" if math.isnan(mean) else f"; {mean:.2f}"
 
 
 def _behind(rows: list[Row], peer: str, limit: float) -> list[str]:

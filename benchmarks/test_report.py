@@ -75,6 +75,8 @@ def test_limit_is_the_ratio_at_the_peak_but_for_few_sequences() -> None:
     at_half = row(INFERENCE, torch=1.5, peak=2 * INFERENCE.flops / 1e9)
     assert at_half.limit(1) == pytest.approx(3.0)
     assert row(few, torch=1.5).limit(1) == 1.5
+    assert math.isnan(row(few, torch=1.5, peak=None).limit(1))
+    assert "lstm  1.50 (1.50; 1)" in text.summary(report(row(few, torch=1.5, peak=None)))
     summary = text.summary(report(at_half, row(few, torch=12.0)))
     assert "inference         lstm  4.24 (1.50; 2; 6.00)" in summary
 

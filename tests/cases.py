@@ -251,8 +251,9 @@ REGIME_CASES = [
     Case("gru", input_size=200, hidden_size=200, steps=5, batch=17),
     Case("rnn_tanh", input_size=300, hidden_size=300, steps=2, batch=120),
     Case("lstm", input_size=30, hidden_size=450, steps=3, batch=13),
-    # On AVX-512 as well.
-    Case("lstm", input_size=340, hidden_size=340, steps=3, batch=5),
+    # On AVX-512 as well; and, where the CPU has AMX, by units on two threads.
+    Case("lstm", input_size=340, hidden_size=340, steps=5, batch=5),
+    Case("lstm", input_size=200, hidden_size=300, proj_size=200, steps=9, batch=6),
 ]
 
 # torch.nn refuses a sequence of no steps.

@@ -203,7 +203,10 @@ TEAMS = [
         Case(cell, input_size=64, hidden_size=130, steps=60, batch=3, lengths=(60, 60, 30)),
     )
 ]
-TEAMS.append(Case("lstm", input_size=64, hidden_size=130, proj_size=34, steps=40, batch=17))
+TEAMS += [
+    Case("lstm", input_size=64, hidden_size=130, proj_size=34, steps=40, batch=17),
+    Case("gru", input_size=512, hidden_size=512, steps=4, batch=20),  # on AMX by units
+]
 
 
 @each_isa

@@ -58,15 +58,24 @@ def test_one_thread_and_two(case: Case, reverse: bool, op: str, dtype: torch.dty
 
 @pytest.mark.parametrize("isa", ISAS)
 @both_directions
-@over(REGIME_CASES[-5:])
+@over(REGIME_CASES[-6:])
 def test_plans_that_depend_on_threads(case: Case, reverse: bool, isa: str) -> None:
-    """One thread multiplies the input ahead where two do not."""
+    """One thread multiplies the input ahead where two do not, or, on AMX, the other way round."""
     _C.set_cpu_isa(isa)
     arguments = case.layer(torch.float32)
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         results.append(run(fused_rnn.functional.layer, arguments, reverse=reverse))
+    assert_bit_identical(*results)
+
+
+@over([Case(cell, hidden_size=130, steps=1, batch=16) for cell in CELLS])
+def test_more_threads_than_panels(case: Case) -> None:
+    results = []
+    for threads in (1, 12):
+        torch.set_num_threads(threads)
+        results.append(run(fused_rnn.functional.layer, case.layer(torch.float32), reverse=False))
     assert_bit_identical(*results)
 
 

@@ -105,7 +105,8 @@ class BackwardPass {
   bool shares_units() const {
     const int64_t bytes = gates_ * out_ * static_cast<int64_t>(sizeof(S));
     return bound_by_weights(p_.batch, bytes, step_products()) ||
-           threads_bound_by_weights(p_.threads, p_.batch, bytes, step_products());
+           (!as_they_lie() && threads_bound_by_weights(p_.threads, ceil_div(out_, kPanel), p_.batch,
+                                                       bytes, step_products()));
   }
   // The panels of a matrix that this thread has.
   Range panels(const Team& team, const RightMatrix<S>& matrix) const {

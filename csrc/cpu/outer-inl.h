@@ -193,8 +193,9 @@ class OuterProduct {
 
   int64_t vectors(int64_t p) const { return min(V, ceil_div(n_ - p * kColumns, W)); }
 
-  // out[count][n] (+)= packed_a^T @ packed_b; out has `left` rows from here on. Where sums are short, the tile to the right
-  // follows, not the one below: so memory is written from where it ended, if that reads no more of b than stays in L2.
+  // out[count][n] (+)= packed_a^T @ packed_b; out has `left` rows from here on. Where sums are short, the tile to the
+  // right follows, not the one below: so memory is written from where it ended, if that reads no more of b than stays
+  // in L2.
   void add_rows(int64_t k, int64_t count, int64_t left, T* out, bool begun, const S* packed_a,
                 const S* packed_b) {
     const int64_t whole_panels = n_ / kColumns, size = k * kColumns;  // of a panel

@@ -50,12 +50,14 @@ FR_FN bool bound_by_weights(int64_t batch, int64_t bytes, int64_t multiplication
   return batch <= kFewSequences || (batch < kManySequences && bytes > kManyBytes);
 }
 
-// Likewise where several threads would each read all weights, of L3, for a few sequences of their own.
-inline bool threads_bound_by_weights(int threads, int64_t batch, int64_t bytes,
+// Likewise where several threads would each read all weights, of L3, for a few sequences of their own, if the panels
+// of units are dealt to them evenly.
+inline bool threads_bound_by_weights(int threads, int64_t panels, int64_t batch, int64_t bytes,
                                      int64_t multiplications) {
   constexpr int64_t kBytesASequence = 128 * 1024, kFewOfAThread = 32;
   const int64_t few = threads * min(bytes / kBytesASequence, kFewOfAThread);
-  return on_amx_cpu() && threads > 1 && batch <= min(few, kManySequences) &&
+  const bool evenly = 7 * ceil_div(panels, threads) * threads <= 8 * panels;
+  return on_amx_cpu() && threads > 1 && evenly && batch <= min(few, kManySequences) &&
          bytes >= kFromL3Bytes && multiplications >= kWorthMeeting;
 }
 
@@ -101,12 +103,12 @@ struct ForwardPlan {
   bool asks(int64_t rows) const { return from_memory || (from_l3 && rows > kRowsAtOnce); }
 };
 
-// For weight_ih and weight_hh of so many bytes and a row of pre-activations of `row_bytes`. `lanes`: of a
-// vector, if there are units enough for all threads. `in_lines`: each row of weight_hh [..][k] is whole lines.
-inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_t steps, int64_t k,
-                                bool given, bool prepacked, bool in_lines, int64_t lanes,
-                                int64_t in_bytes, int64_t out_bytes, int64_t row_bytes,
-                                int64_t multiplications) {
+// For weight_ih and weight_hh of so many bytes, units in so many panels, a row of pre-activations of `row_bytes`, and
+// so many lanes of a vector. `in_lines`: each row of weight_hh [..][k] is whole lines.
+inline ForwardPlan plan_forward(int threads, int64_t panels, int64_t rows, int64_t batch,
+                                int64_t steps, int64_t k, bool given, bool prepacked, bool in_lines,
+                                int64_t lanes, int64_t in_bytes, int64_t out_bytes,
+                                int64_t row_bytes, int64_t multiplications) {
   const bool several_steps = rows > batch, few = few_rows(rows, k);
   // Packed weights are better unless they come from L3, where rows of weights are read faster than panels.
   const bool as_scalars = !several_steps && fills_lanes(rows, lanes) &&
@@ -127,8 +129,9 @@ inline ForwardPlan plan_forward(int threads, int64_t rows, int64_t batch, int64_
   const bool has_no_room =
       kWide && threads == 1 && batch <= kManySequences && min(in_bytes, out_bytes) > kJoinedBytes;
   const bool apart =
-      several_steps && (has_no_room || threads_bound_by_weights(
-                                           threads, batch, in_bytes + out_bytes, multiplications));
+      several_steps &&
+      (has_no_room ||
+       threads_bound_by_weights(threads, panels, batch, in_bytes + out_bytes, multiplications));
   const Input input = given                         ? Input::kGiven
                       : (by_units && pays) || apart ? Input::kAhead
                                                     : Input::kJoined;

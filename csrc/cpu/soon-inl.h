@@ -8,8 +8,8 @@ namespace fused_rnn::cpu::FUSED_RNN_ISA {
 // them a cycle, or where a program on the core's other thread takes its share of the instructions.
 constexpr int kUnrolled = kWide ? 4 : 1;
 
-// Whether tiles can ask for the next panel; and how many of its lines with a turn of the loop. AVX2: all of a panel with
-// 12 rows, with 8 three quarters.
+// Whether tiles can ask for the next panel, and how many of its lines with a turn of the loop. AVX2: all of a panel
+// with 12 rows, with 8 three quarters.
 constexpr bool kAsksForNextPanel = kWide && !kAmx;
 constexpr int64_t kLinesATurn = kVectorBytes / 16;
 
