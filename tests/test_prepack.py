@@ -51,7 +51,7 @@ def test_cells(cell: str, hidden_size: int, batch: int) -> None:
     assert_same(run_module(module, x, hx), expected)
 
 
-@pytest.mark.parametrize(("cell", "batch"), [("rnn_tanh", 1), ("lstm", 2), ("gru", 8)])
+@pytest.mark.parametrize(("cell", "batch"), [("rnn_tanh", 1), ("lstm", 2), ("gru", 8), ("gru", 32)])
 def test_a_team_of_threads(cell: str, batch: int) -> None:
     """One step that is worth two threads, which then share the units."""
     case = Case(cell, input_size=900, hidden_size=1200, steps=1, batch=batch)

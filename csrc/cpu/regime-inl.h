@@ -110,9 +110,10 @@ inline ForwardPlan plan_forward(int threads, int64_t panels, int64_t rows, int64
                                 int64_t lanes, int64_t in_bytes, int64_t out_bytes,
                                 int64_t row_bytes, int64_t multiplications) {
   const bool several_steps = rows > batch, few = few_rows(rows, k);
-  // Packed weights are better unless they come from L3, where rows of weights are read faster than panels.
-  const bool as_scalars = !several_steps && fills_lanes(rows, lanes) &&
-                          (!prepacked || (on_amx_cpu() && in_bytes + out_bytes >= kFromL3Bytes));
+  // Packed weights are better unless they come from L3, where rows of weights are read faster than panels, for more
+  // rows than a vector has lanes.
+  const bool slow_panels = on_amx_cpu() && rows > lanes && in_bytes + out_bytes >= kFromL3Bytes;
+  const bool as_scalars = !several_steps && fills_lanes(rows, lanes) && (!prepacked || slow_panels);
   const Weights weight_ih = as_scalars          ? Weights::kAsScalars
                             : few && !prepacked ? Weights::kAsVectors
                                                 : Weights::kPacked;
