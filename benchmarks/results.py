@@ -71,9 +71,9 @@ class Row:
 
         NaN where the peak is not known. Few sequences stay as they are, since caches bound them.
         """
-        share = self.share_of_peak(threads)
-        few = self.point.batch <= FEW_SEQUENCES
-        return self.ratio(peer) / (1 if few and not math.isnan(share) else share)
+        if self.peak and self.point.batch <= FEW_SEQUENCES:
+            return self.ratio(peer)
+        return self.ratio(peer) / self.share_of_peak(threads)
 
 
 @dataclass(frozen=True)
